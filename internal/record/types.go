@@ -1,0 +1,137 @@
+// Package record is what happened in a run, on disk: the boundary between doing and judging. Everything that a verdict
+// rests on is a file below the run's folder, so that any old run can be judged and rendered again.
+//
+// A run's folder:
+//
+//	run.json                          Manifest: id, scenario, seed, versions, start, end, how it ended
+//	spec.json                         what is judged: check.Spec, written before anything starts
+//	plan.json                         the compiled plan with the exact objects
+//	journal.ndjson                    write-ahead undo journal
+//	events.ndjson                     Event: the timeline
+//	phases/PHASE/load.json            Load: what was asked and what was achieved
+//	phases/PHASE/requests.ndjson      Request: one line a call, as the client saw it
+//	phases/PHASE/access/POD.ndjson    Access: one line an access log entry of that pod's proxy
+//	phases/PHASE/stats/POD.before.json, POD.after.json   Stats
+//	proxies/POD/config.{before,during,after}.json        Envoy's own config dump
+//	logs/PROCESS.log                  output of each process
+//	result.json, junit.xml, report.html
+package record
+
+import "time"
+
+// Manifest identifies a run. It is written when the run starts and replaced when it ends; a manifest without End is
+// that of a run that was killed.
+type Manifest struct {
+	RunID    string            `json:"runId"`
+	Scenario string            `json:"scenario"`
+	File     string            `json:"file,omitempty"` // the scenario's file
+	Env      string            `json:"env"`            // local, kind or cluster
+	Seed     int64             `json:"seed"`
+	Versions map[string]string `json:"versions"` // squall, go, istiod, envoy, fortio, kernel
+	Start    time.Time         `json:"start"`
+	End      *time.Time        `json:"end,omitempty"`
+	// Ended says how: completed, halted, interrupted or error.
+	Ended  string `json:"ended,omitempty"`
+	Signal string `json:"signal,omitempty"` // SIGINT or SIGTERM, when interrupted
+	Error  string `json:"error,omitempty"`  // why the run broke off; the verdict is then ERROR
+	// Rollback is empty until the rollback was tried.
+	Rollback Rollback `json:"rollback"`
+}
+
+// Rollback is what the rollback did and whether it was verified.
+type Rollback struct {
+	Tried bool `json:"tried"`
+	// Objects, Proxies and Baseline are the three parts of the verification. An empty string is "not verified";
+	// "ok" is verified; anything else is what was wrong.
+	Objects  string   `json:"objects,omitempty"`
+	Proxies  string   `json:"proxies,omitempty"`
+	Baseline string   `json:"baseline,omitempty"`
+	Errors   []string `json:"errors,omitempty"`
+	Seconds  float64  `json:"seconds"`
+}
+
+// Event is a point or a span on the timeline. Times are seconds since Manifest.Start on the monotonic clock.
+type Event struct {
+	At    float64        `json:"at"`
+	Took  float64        `json:"took,omitempty"`
+	Phase string         `json:"phase,omitempty"`
+	Kind  string         `json:"kind"` // mesh, apply, live, load, check, halt, rollback, error, process
+	Text  string         `json:"text"`
+	Data  map[string]any `json:"data,omitempty"`
+}
+
+// Request is one call of the load generator as the client saw it.
+type Request struct {
+	Start   float64 `json:"t"`             // seconds since Manifest.Start
+	Latency float64 `json:"lat"`           // seconds
+	Code    int     `json:"code"`          // HTTP status, or gRPC status for gRPC loads; 0 when Error is set and no answer came
+	Conn    int     `json:"conn"`          // number of the connection, from 0
+	Bytes   int64   `json:"bytes"`         // of the answer
+	ID      string  `json:"id,omitempty"`  // x-request-id of the answer: the join with Access
+	Version string  `json:"ver,omitempty"` // the version header, where the load names one
+	Error   string  `json:"err,omitempty"` // refused, reset, timeout, eof, canceled, dns, tls or other
+}
+
+// Access is one access log entry of a proxy. Squall sets the proxies' log format so that the keys are these.
+type Access struct {
+	Start      time.Time `json:"start"`
+	Duration   float64   `json:"duration_ms"` // milliseconds, whole ones: Envoy's %DURATION%
+	Method     string    `json:"method"`
+	Path       string    `json:"path"`
+	Authority  string    `json:"authority"`
+	Code       int       `json:"code"`
+	Flags      string    `json:"flags"` // Envoy's short response flags, comma separated; "-" is none
+	Details    string    `json:"details"`
+	Route      string    `json:"route"`
+	Cluster    string    `json:"upstream_cluster"` // outbound|8000|v1|httpbin.ns.svc.cluster.local, or inbound|8080||
+	Upstream   string    `json:"upstream_host"`    // ip:port
+	Downstream string    `json:"downstream"`       // ip:port of the caller
+	Principal  string    `json:"principal"`        // the caller's SPIFFE id, where mTLS was used
+	RequestID  string    `json:"request_id"`
+	Attempts   int       `json:"attempts"`
+	BytesSent  int64     `json:"bytes_sent"`
+}
+
+// Stats is a snapshot of a proxy's counters and gauges by Envoy's full stat name.
+type Stats map[string]int64
+
+// Proxy is a pod that has a sidecar, as it was during the run.
+type Proxy struct {
+	Pod       string            `json:"pod"`
+	Namespace string            `json:"namespace"`
+	IP        string            `json:"ip"`
+	Labels    map[string]string `json:"labels"`
+	Services  []string          `json:"services"` // short names of the services whose selector matches the pod
+	Client    bool              `json:"client"`   // the load generator's own
+}
+
+// Load is what one phase's load asked for and achieved.
+type Load struct {
+	URL         string  `json:"url"`
+	Protocol    string  `json:"protocol"` // http/1.1, h2 or grpc
+	Connections int     `json:"connections"`
+	AskedQPS    float64 `json:"askedQps"` // 0: as fast as it can
+	Asked       int64   `json:"asked"`    // requests asked for; 0 when the load is by duration
+	Start       float64 `json:"start"`    // seconds since Manifest.Start, after the warm-up
+	Seconds     float64 `json:"seconds"`  // how long it took
+	Count       int64   `json:"count"`    // requests that were finished and recorded
+	Cut         int64   `json:"cut"`      // requests cut off by the end or by cancellation: neither counted nor recorded
+	WarmUp      int64   `json:"warmUp"`   // requests before Start: neither counted nor recorded
+	QPS         float64 `json:"qps"`      // achieved
+	Interrupted string  `json:"interrupted,omitempty"`
+	Seed        int64   `json:"seed"`
+	// Complete says that each proxy's access log holds as many entries as its own counters say; else what is missing.
+	Complete string `json:"complete,omitempty"` // "ok", or what is missing
+}
+
+// Sample is a Request joined with the client's proxy's access log entry of the same request id.
+type Sample struct {
+	Request
+	Flags    []string // response flags of the client's proxy
+	Route    string
+	Upstream string // ip:port that answered, "" for an answer that the proxy made itself
+	Pod      string // the pod that answered, where known
+	Answered string // version of the pod that answered (its label "version"), else the version header
+	Attempts int
+	Joined   bool // whether an access log entry was found
+}
