@@ -8,6 +8,7 @@
 //	plan.json                         the compiled plan with the exact objects
 //	journal.ndjson                    write-ahead undo journal
 //	events.ndjson                     Event: the timeline
+//	proxies.json                      Proxy: the pods that have a sidecar
 //	phases/PHASE/load.json            Load: what was asked and what was achieved
 //	phases/PHASE/requests.ndjson      Request: one line a call, as the client saw it
 //	phases/PHASE/access/POD.ndjson    Access: one line an access log entry of that pod's proxy
