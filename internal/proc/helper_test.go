@@ -1,0 +1,92 @@
+package proc
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const helperEnv = "SQUALL_PROC_HELPER"
+
+// TestMain is also the program that the tests start.
+func TestMain(m *testing.M) {
+	if mode := os.Getenv(helperEnv); mode != "" {
+		os.Exit(helper(mode, os.Args[1:]))
+	}
+	os.Exit(m.Run())
+}
+
+// helper plays one child. Modes that stay report on the FIFO that is their first argument, and hold it open until they die.
+func helper(mode string, args []string) int {
+	switch mode {
+	case "fail":
+		for i := range 20 {
+			fmt.Fprintf(os.Stderr, "line %d\n", i)
+		}
+		return 3
+	case "print":
+		fmt.Println(strings.Join(args, "\n"))
+		return 0
+	case "polite":
+		return stay(args[0], "polite", func(term <-chan os.Signal) int { <-term; return 7 })
+	case "stubborn":
+		return stay(args[0], "stubborn", func(<-chan os.Signal) int { select {} })
+	case "forker":
+		return fork(args[0])
+	case "parent":
+		return parent(args[0])
+	}
+	fmt.Fprintln(os.Stderr, "unknown mode", mode)
+	return 99
+}
+
+// stay reports name on the FIFO once SIGTERM is caught, and then waits.
+func stay(fifo, name string, wait func(<-chan os.Signal) int) int {
+	term := make(chan os.Signal, 1)
+	signal.Notify(term, syscall.SIGTERM)
+	f, err := os.OpenFile(fifo, os.O_WRONLY, 0)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 98
+	}
+	fmt.Fprintln(f, name)
+	code := wait(term)
+	if err := f.Close(); err != nil {
+		return 97
+	}
+	return code
+}
+
+// fork starts a grandchild that nobody watches, in a session of its own as a daemon would be, and stays.
+func fork(fifo string) int {
+	attr := &os.ProcAttr{Env: []string{helperEnv + "=stubborn"}, Sys: &syscall.SysProcAttr{Setsid: true}}
+	if _, err := os.StartProcess("/proc/self/exe", []string{"grandchild", fifo}, attr); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 96
+	}
+	return stay(fifo, "forker", func(term <-chan os.Signal) int { <-term; return 0 })
+}
+
+// parent starts children as Squall does, and waits to be killed.
+func parent(fifo string) int {
+	g := NewGroup(nil)
+	for _, mode := range []string{"polite", "stubborn", "forker"} {
+		spec := helperSpec(mode, fifo)
+		spec.Contain = mode == "forker"
+		if _, err := g.Start(context.Background(), spec); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 95
+		}
+	}
+	return stay(fifo, "parent", func(<-chan os.Signal) int { select {} })
+}
+
+// helperSpec is this test program in another role.
+func helperSpec(mode string, args ...string) Spec {
+	return Spec{Name: mode, Path: "/proc/self/exe", Args: args, Env: []string{helperEnv + "=" + mode}, Grace: 10 * time.Second}
+}
