@@ -7,14 +7,14 @@ import (
 
 // accessFields reads the members of an Access.
 type accessFields struct {
-	a        *Access
+	a        Access
 	in       interned
 	required bool // the code was seen
 }
 
 func (f *accessFields) field(key, value []byte, quoted bool) error {
 	v := set{value, quoted}
-	a := f.a
+	a := &f.a
 	switch string(key) {
 	case "start":
 		if !quoted {
@@ -72,11 +72,11 @@ func (a *Access) text(key []byte) *string {
 
 // parseAccess reads one access log entry. An entry without a code is an error; null strings, Envoy's way to say that there
 // is none, are empty.
-func parseAccess(line []byte, in interned) (Access, error) {
-	var a Access
-	f := accessFields{a: &a, in: in}
-	if err := scanFlat(line, &f); err == nil && f.required {
-		return a, nil
+func parseAccess(line []byte, p *parser) (Access, error) {
+	f := &p.access
+	f.a, f.required = Access{}, false
+	if err := scanFlat(line, f); err == nil && f.required {
+		return f.a, nil
 	}
 	return slowAccess(line)
 }

@@ -93,10 +93,14 @@ func scanValue(b []byte, i int) (value []byte, quoted bool, next int, ok bool) {
 		return nil, false, i + len("null"), true
 	}
 	next = i
-	for next < len(b) && strings.IndexByte("+-.0123456789eE", b[next]) >= 0 {
+	for next < len(b) && inNumber(b[next]) {
 		next++
 	}
 	return b[i:next], false, next, isNumber(b[i:next])
+}
+
+func inNumber(c byte) bool {
+	return c >= '0' && c <= '9' || c == '.' || c == '-' || c == '+' || c == 'e' || c == 'E'
 }
 
 // isNumber is JSON's grammar of a number, which is narrower than strconv's.
@@ -221,9 +225,21 @@ func unknown(key []byte, names ...string) error {
 	return nil
 }
 
+// parser is what the reading of one file keeps from line to line.
+type parser struct {
+	in      interned
+	request requestFields
+	access  accessFields
+}
+
+func newParser() *parser {
+	in := interned{}
+	return &parser{in: in, request: requestFields{in: in}, access: accessFields{in: in}}
+}
+
 // requestFields reads the members of a Request.
 type requestFields struct {
-	q        *Request
+	q        Request
 	in       interned
 	required uint // bit per required member that was seen
 }
@@ -262,11 +278,11 @@ func (f *requestFields) field(key, value []byte, quoted bool) error {
 
 // parseRequest reads one line of requests.ndjson. A line without its start, latency or code is an error: none of them
 // means 0 when absent.
-func parseRequest(line []byte, in interned) (Request, error) {
-	var q Request
-	f := requestFields{q: &q, in: in}
-	if err := scanFlat(line, &f); err == nil && f.required == requestRequired {
-		return q, nil
+func parseRequest(line []byte, p *parser) (Request, error) {
+	f := &p.request
+	f.q, f.required = Request{}, 0
+	if err := scanFlat(line, f); err == nil && f.required == requestRequired {
+		return f.q, nil
 	}
 	return slowRequest(line)
 }

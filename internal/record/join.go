@@ -48,7 +48,7 @@ type join struct {
 	requests *lineReader
 	access   string // the file, "" without a proxy
 	block    int
-	in       interned
+	parser   *parser
 	index    map[joinKey]int32 // to the request's place in the block
 	match    []int32           // per request of the block: 1 + number of its answer, none or ambiguous
 	answers  []answer
@@ -87,7 +87,7 @@ func (r *Run) newJoin(phase string, block int) (*join, error) {
 		return nil, err
 	}
 	j := &join{
-		requests: l, block: block, in: interned{},
+		requests: l, block: block, parser: newParser(),
 		index: map[joinKey]int32{}, numbers: map[answerKey]int32{}, pods: map[string]*Proxy{},
 	}
 	for i, p := range proxies {
@@ -110,7 +110,7 @@ func (j *join) nextBlock(yield func(Sample, error) bool) bool {
 		return false
 	}
 	for i := range n {
-		q, more, err := parsed(j.requests, parseRequest, j.in)
+		q, more, err := parsed(j.requests, parseRequest, j.parser)
 		if err != nil {
 			if !yield(Sample{}, err) || !more {
 				return false
@@ -134,7 +134,7 @@ func (j *join) indexRequests() int {
 	clear(j.index)
 	j.match = j.match[:0]
 	for len(j.match) < j.block {
-		q, more, err := parsed(j.requests, parseRequest, j.in)
+		q, more, err := parsed(j.requests, parseRequest, j.parser)
 		if !more && err == nil {
 			break
 		}
@@ -174,7 +174,7 @@ func (j *join) readAccess() []error {
 	defer l.close()
 	var errs []error
 	for {
-		a, more, err := parsed(l, parseAccess, j.in)
+		a, more, err := parsed(l, parseAccess, j.parser)
 		if err != nil && len(errs) < maxAccessErrors {
 			errs = append(errs, err)
 		}

@@ -105,7 +105,7 @@ func (l *lineReader) wrap(err error) error {
 
 // parsed reads the file's next line by parse. A line that is wrong gives a *LineError, and reading can go on; more is false
 // when it cannot, or at the end.
-func parsed[T any](l *lineReader, parse func([]byte, interned) (T, error), in interned) (v T, more bool, err error) {
+func parsed[T any](l *lineReader, parse func([]byte, *parser) (T, error), p *parser) (v T, more bool, err error) {
 	b, cut, err := l.next()
 	if err != nil {
 		if errors.Is(err, io.EOF) {
@@ -113,7 +113,7 @@ func parsed[T any](l *lineReader, parse func([]byte, interned) (T, error), in in
 		}
 		return v, false, err
 	}
-	v, err = parse(b, in)
+	v, err = parse(b, p)
 	switch {
 	case err != nil && cut:
 		return v, true, l.wrap(ErrTruncated)
@@ -125,7 +125,7 @@ func parsed[T any](l *lineReader, parse func([]byte, interned) (T, error), in in
 
 // all yields each line of the file. A line that is wrong is yielded as its error, and the following lines come too. A file
 // that is not there is yielded as fs.ErrNotExist.
-func all[T any](path string, parse func([]byte, interned) (T, error)) iter.Seq2[T, error] {
+func all[T any](path string, parse func([]byte, *parser) (T, error)) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var zero T
 		l, err := openReader(path)
@@ -134,9 +134,9 @@ func all[T any](path string, parse func([]byte, interned) (T, error)) iter.Seq2[
 			return
 		}
 		defer l.close()
-		in := interned{}
+		p := newParser()
 		for {
-			v, more, err := parsed(l, parse, in)
+			v, more, err := parsed(l, parse, p)
 			if (more || err != nil) && !yield(v, err) {
 				return
 			}
@@ -154,7 +154,7 @@ func failed[T any](err error) iter.Seq2[T, error] {
 	}
 }
 
-func parseEvent(line []byte, _ interned) (Event, error) {
+func parseEvent(line []byte, _ *parser) (Event, error) {
 	var e Event
 	err := json.Unmarshal(line, &e)
 	return e, err

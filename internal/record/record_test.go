@@ -183,7 +183,7 @@ func TestRequestEncodingIsEncodingJSONs(t *testing.T) {
 		if string(got) != string(want) {
 			t.Fatalf("got  %s\nwant %s", got, want)
 		}
-		back, err := parseRequest(got, interned{})
+		back, err := parseRequest(got, newParser())
 		must(t, err)
 		if back != q {
 			t.Fatalf("%s\ngives %+v\nwant  %+v", got, back, q)

@@ -211,7 +211,7 @@ func (e *EventLog) Append(ev Event) error {
 // Close closes the timeline and returns the first error of writing it.
 func (e *EventLog) Close() error { return e.log.Close() }
 
-// RequestWriter streams requests to disk. It is safe for concurrent use and costs a few hundred nanoseconds a request.
+// RequestWriter streams requests to disk. It is safe for concurrent use and allocates nothing.
 type RequestWriter struct{ *lines }
 
 // RequestWriter opens the phase's requests for writing; Close it to have them all on disk.
