@@ -123,6 +123,9 @@ type PhaseSpec struct {
 	Name   string  `json:"name"` // baseline, a stage's name, or recovery
 	Checks []Stmt  `json:"checks"`
 	Proofs []Proof `json:"proofs"`
+	// Faults are the steps of this phase that inject something; each needs a proof by that Step name, or the phase is
+	// INCONCLUSIVE.
+	Faults []string `json:"faults,omitempty"`
 }
 
 // Stmt is an expression as the author wrote it, with the place for error messages.

@@ -1,0 +1,259 @@
+package check
+
+import (
+	"math"
+	"slices"
+	"strings"
+
+	"cel.dev/cel-go/cel"
+
+	"squall/internal/record"
+)
+
+// maxClasses bounds what is remembered of predicates; beyond it they are evaluated request by request.
+const maxClasses = 1 << 14
+
+// tally is what one predicate found.
+type tally struct {
+	pred      *predicate
+	latencies bool // whether to keep them
+
+	n, k, unknown int64
+	why           string // of the first unknown
+	sum           float64
+	least, most   float64
+	lat           []float64
+}
+
+// add counts one request or entry.
+func (t *tally) add(v Verdict, why string, latency float64) {
+	t.n++
+	switch v {
+	case Fail:
+		return
+	case Inconclusive:
+		t.unknown++
+		if t.why == "" {
+			t.why = why
+		}
+		return
+	}
+	if t.k == 0 || latency < t.least {
+		t.least = latency
+	}
+	if t.k == 0 || latency > t.most {
+		t.most = latency
+	}
+	t.k++
+	t.sum += latency
+	if t.latencies {
+		t.lat = append(t.lat, latency)
+	}
+}
+
+// sorted are the latencies in order. It sorts them in place, once.
+func (t *tally) sorted() []float64 {
+	if !slices.IsSorted(t.lat) {
+		slices.Sort(t.lat)
+	}
+	return t.lat
+}
+
+// class is all that most predicates depend on; requests of one class have one outcome.
+type class struct {
+	code, attempts                            int
+	joined                                    bool
+	flags, version, err, route, pod, upstream string
+}
+
+// outcome is a remembered answer.
+type outcome struct {
+	verdict Verdict
+	why     string
+}
+
+// counter makes the tallies of many predicates in one pass over requests.
+type counter struct {
+	tallies []*tally
+	byKey   map[string]*tally
+	classes map[class][]outcome
+	vars    sampleVars
+}
+
+func newCounter() *counter {
+	return &counter{byKey: map[string]*tally{}, classes: map[class][]outcome{}}
+}
+
+// want asks for a predicate's tally. All are asked for before the first request.
+func (c *counter) want(p *predicate, latencies bool) {
+	t := c.byKey[predicateKey(p)]
+	if t == nil {
+		t = &tally{pred: p}
+		c.byKey[predicateKey(p)] = t
+		c.tallies = append(c.tallies, t)
+	}
+	t.latencies = t.latencies || latencies
+}
+
+func (c *counter) tally(p *predicate) *tally { return c.byKey[predicateKey(p)] }
+
+// observe counts a request for each predicate.
+func (c *counter) observe(s *record.Sample) {
+	c.vars.s = s
+	remembered := c.remembered(s)
+	for i, t := range c.tallies {
+		if t.pred == nil {
+			t.add(Pass, "", s.Latency)
+			continue
+		}
+		if remembered == nil || t.pred.each {
+			o := c.ask(t.pred)
+			t.add(o.verdict, o.why, s.Latency)
+			continue
+		}
+		t.add(remembered[i].verdict, remembered[i].why, s.Latency)
+	}
+}
+
+// remembered are the outcomes for a request's class, or nil when there are too many classes.
+func (c *counter) remembered(s *record.Sample) []outcome {
+	k := class{
+		code: s.Code, attempts: s.Attempts, joined: s.Joined, version: s.Answered, err: s.Error, route: s.Route, pod: s.Pod,
+		upstream: presence(s.Upstream),
+	}
+	switch len(s.Flags) {
+	case 0:
+	case 1:
+		k.flags = s.Flags[0]
+	default:
+		k.flags = strings.Join(s.Flags, ",")
+	}
+	outcomes, ok := c.classes[k]
+	if ok || len(c.classes) >= maxClasses {
+		return outcomes
+	}
+	outcomes = make([]outcome, len(c.tallies))
+	for i, t := range c.tallies {
+		if t.pred != nil && !t.pred.each {
+			outcomes[i] = c.ask(t.pred)
+		}
+	}
+	c.classes[k] = outcomes
+	return outcomes
+}
+
+func presence(s string) string {
+	if s == "" {
+		return ""
+	}
+	return "known"
+}
+
+func (c *counter) ask(p *predicate) outcome {
+	v, err := p.holds(&c.vars)
+	if err != nil {
+		return outcome{why: unknownReason(err)}
+	}
+	return outcome{verdict: v}
+}
+
+// unknownReason says why a predicate has no answer.
+func unknownReason(err error) string {
+	if name, ok := strings.CutPrefix(err.Error(), "no such attribute(s): "); ok {
+		return "no access log entry gives their " + name
+	}
+	return err.Error()
+}
+
+// sampleVars are the variables of a request. What only the access log knows has no value for a request that is not in
+// it; CEL then decides the predicate without it or says that it cannot.
+type sampleVars struct{ s *record.Sample }
+
+var _ cel.Activation = (*sampleVars)(nil)
+
+func (v *sampleVars) Parent() cel.Activation { return nil }
+
+func (v *sampleVars) ResolveName(name string) (any, bool) {
+	switch name {
+	case "code":
+		return v.s.Code, true
+	case "latency":
+		return v.s.Latency, true
+	case "error":
+		return v.s.Error, true
+	case "start":
+		return v.s.Start, true
+	case "conn":
+		return v.s.Conn, true
+	case "version":
+		return v.s.Answered, v.versionKnown()
+	case "flags":
+		return v.s.Flags, v.s.Joined
+	case "route":
+		return v.s.Route, v.s.Joined
+	case "pod":
+		return v.s.Pod, v.s.Joined && (v.s.Pod != "" || v.s.Upstream == "")
+	case "attempts":
+		return v.s.Attempts, v.s.Joined
+	default:
+		return nil, false
+	}
+}
+
+// versionKnown says whether the version that answered is known: a request that no pod answered has none, and that too
+// is known.
+func (v *sampleVars) versionKnown() bool {
+	switch {
+	case v.s.Answered != "":
+		return true
+	case v.s.Joined:
+		return v.s.Upstream == "" || v.s.Pod != ""
+	default:
+		return v.s.Code == 0
+	}
+}
+
+// accessVars are the variables of an access log entry of a pod with this version label.
+type accessVars struct {
+	a       *record.Access
+	version string
+}
+
+var _ cel.Activation = (*accessVars)(nil)
+
+func (v *accessVars) Parent() cel.Activation { return nil }
+
+func (v *accessVars) ResolveName(name string) (any, bool) {
+	switch name {
+	case "code":
+		return v.a.Code, true
+	case "path":
+		return v.a.Path, true
+	case "method":
+		return v.a.Method, true
+	case "version":
+		return v.version, true
+	case "authority":
+		return v.a.Authority, true
+	case "flags":
+		return splitFlags(v.a.Flags), true
+	case "route":
+		return v.a.Route, true
+	case "principal":
+		return v.a.Principal, true
+	case "duration":
+		return v.a.Duration / 1000, !math.IsNaN(v.a.Duration)
+	case "attempts":
+		return v.a.Attempts, true
+	default:
+		return nil, false
+	}
+}
+
+// splitFlags takes Envoy's flags apart; "-" is none.
+func splitFlags(flags string) []string {
+	if flags == "" || flags == "-" {
+		return nil
+	}
+	return strings.Split(flags, ",")
+}

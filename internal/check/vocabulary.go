@@ -1,0 +1,112 @@
+package check
+
+import (
+	"slices"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common"
+	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/operators"
+)
+
+// domain is what a predicate is asked of.
+type domain int
+
+const (
+	ofSamples domain = iota // the client's requests
+	ofAccess                // access log entries
+)
+
+func (d domain) String() string {
+	if d == ofAccess {
+		return "access log entries"
+	}
+	return "the client's requests"
+}
+
+// variable is a name that a predicate may use.
+type variable struct {
+	name string
+	typ  *cel.Type
+	time bool // seconds
+	each bool // differs from request to request, so that remembering the outcome is of no use
+	join bool // known only where the access log has the request
+}
+
+func (d domain) variables() []variable {
+	list := cel.ListType(cel.StringType)
+	if d == ofAccess {
+		return []variable{
+			{name: "code", typ: cel.IntType}, {name: "path", typ: cel.StringType}, {name: "method", typ: cel.StringType},
+			{name: "version", typ: cel.StringType}, {name: "authority", typ: cel.StringType}, {name: "flags", typ: list},
+			{name: "route", typ: cel.StringType}, {name: "principal", typ: cel.StringType},
+			{name: "duration", typ: cel.DoubleType, time: true}, {name: "attempts", typ: cel.IntType},
+		}
+	}
+	return []variable{
+		{name: "code", typ: cel.IntType}, {name: "latency", typ: cel.DoubleType, time: true, each: true},
+		{name: "version", typ: cel.StringType}, {name: "flags", typ: list, join: true},
+		{name: "error", typ: cel.StringType}, {name: "route", typ: cel.StringType, join: true},
+		{name: "pod", typ: cel.StringType, join: true}, {name: "attempts", typ: cel.IntType, join: true},
+		{name: "start", typ: cel.DoubleType, time: true, each: true}, {name: "conn", typ: cel.IntType, each: true},
+	}
+}
+
+func (d domain) names() []string {
+	var names []string
+	for _, v := range d.variables() {
+		names = append(names, v.name)
+	}
+	return append(names, "flag")
+}
+
+func (d domain) find(name string) (variable, bool) {
+	vs := d.variables()
+	i := slices.IndexFunc(vs, func(v variable) bool { return v.name == name })
+	if i < 0 {
+		return variable{}, false
+	}
+	return vs[i], true
+}
+
+// env is the CEL environment of predicates.
+func (d domain) env() (*cel.Env, error) {
+	opts := []cel.EnvOption{
+		cel.CrossTypeNumericComparisons(true),
+		cel.Macros(append(slices.Clone(cel.StandardMacros), cel.GlobalMacro("flag", 1, expandFlag))...),
+	}
+	for _, v := range d.variables() {
+		opts = append(opts, cel.Variable(v.name, v.typ))
+	}
+	return cel.NewEnv(opts...)
+}
+
+// expandFlag makes flag("UO") of "UO" in flags. A flag that Envoy does not have would never be found, and its count
+// would be a 0 that means nothing.
+func expandFlag(h cel.MacroExprFactory, _ ast.Expr, args []ast.Expr) (ast.Expr, *common.Error) {
+	arg := args[0]
+	name, ok := "", false
+	if arg.Kind() == ast.LiteralKind {
+		name, ok = arg.AsLiteral().Value().(string)
+	}
+	if !ok {
+		return nil, h.NewError(arg.ID(), `flag takes a response flag in quotes, such as flag("UO")`)
+	}
+	if !slices.Contains(responseFlags(), name) {
+		return nil, h.NewError(arg.ID(), `Envoy has no response flag "`+name+`"; `+didYouMean(name, responseFlags()))
+	}
+	return h.NewCall(operators.In, h.Copy(arg), h.NewIdent("flags")), nil
+}
+
+// responseFlags are Envoy's short response flags.
+func responseFlags() []string {
+	return []string{
+		"DC", "DF", "DI", "DO", "DPE", "DR", "DT", "FI", "IH", "LH", "LR", "NC", "NFCF", "NR", "OM", "RFCF", "RL", "RLSE",
+		"SI", "UAEX", "UC", "UDO", "UF", "UH", "UMSDR", "UO", "UPE", "UR", "URX", "UT",
+	}
+}
+
+// errorKinds are the values of record.Request.Error.
+func errorKinds() []string {
+	return []string{"refused", "reset", "timeout", "eof", "canceled", "dns", "tls", "other"}
+}
