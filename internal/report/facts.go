@@ -1,0 +1,157 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"squall/internal/check"
+	"squall/internal/record"
+)
+
+// verdictLine is the last line of a run's output.
+func verdictLine(d Data) string {
+	s := fmt.Sprintf("%s %s: %s", d.Result.Verdict, clean(d.Result.Scenario), clean(reasonOf(d.Result.Reason)))
+	if d.Dir != "" {
+		s += fmt.Sprintf(" (report: %s)", clean(d.Dir+"/"+record.ReportFile))
+	}
+	return s
+}
+
+func reasonOf(s string) string {
+	if strings.TrimSpace(s) == "" {
+		return "no reason was recorded"
+	}
+	return s
+}
+
+// loadLine is one sentence about what a phase's load asked for and achieved.
+func loadLine(p PhaseData) string {
+	l := p.Load
+	if l == nil {
+		return "no load was recorded"
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s at %s/s over %s in %s", plural(l.Count, "request", "requests"), formatNumber(roundTo(l.QPS, 1)),
+		plural(int64(l.Connections), "connection", "connections"), formatSeconds(l.Seconds))
+	var asked []string
+	if l.Asked > 0 && l.Asked != l.Count {
+		asked = append(asked, plural(l.Asked, "request", "requests"))
+	}
+	if l.AskedQPS > 0 {
+		asked = append(asked, formatNumber(l.AskedQPS)+"/s")
+	}
+	if len(asked) > 0 {
+		fmt.Fprintf(&b, " (asked: %s)", strings.Join(asked, " at "))
+	}
+	if l.Cut > 0 {
+		fmt.Fprintf(&b, ", %s cut off", formatCount(l.Cut))
+	}
+	if l.Interrupted != "" {
+		b.WriteString(", interrupted: " + l.Interrupted)
+	}
+	return b.String()
+}
+
+// answersLine is "200 164, 503 136".
+func answersLine(p PhaseData) string {
+	parts := make([]string, len(p.Answers))
+	for i, a := range p.Answers {
+		parts[i] = answerName(a.Code, a.Error) + " × " + formatCount(a.Count)
+	}
+	return strings.Join(parts, ", ")
+}
+
+// phaseOf is the aggregated load of the phase, or nothing but its name.
+func phaseOf(d Data, name string) PhaseData {
+	i := slices.IndexFunc(d.Phases, func(p PhaseData) bool { return p.Name == name })
+	if i < 0 {
+		return PhaseData{Name: name}
+	}
+	return d.Phases[i]
+}
+
+// eventTexts are the texts of a phase's events of one kind, in order.
+func eventTexts(d Data, phase, kind string) []string {
+	var out []string
+	for _, e := range d.Events {
+		if e.Phase == phase && e.Kind == kind {
+			out = append(out, e.Text)
+		}
+	}
+	return out
+}
+
+// outcomesOf are a phase's outcomes of the given kinds, in order.
+func outcomesOf(p check.PhaseResult, kinds ...check.Kind) []check.Outcome {
+	var out []check.Outcome
+	for _, o := range p.Outcomes {
+		if slices.Contains(kinds, o.Kind) {
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
+// title is what an outcome says, as the author wrote it.
+func title(o check.Outcome) string {
+	switch {
+	case o.Kind == check.KindProof && o.Text != "":
+		return o.Name + ": " + o.Text
+	case o.Expr != "" && o.Kind != check.KindProof:
+		return o.Expr
+	}
+	return o.Name
+}
+
+// measureLine is a measure with all its evidence: "ratio(code == 503) = 0.4533 [0.398, 0.51] (95 % wilson), n 300, client records".
+func measureLine(m check.Measure, limit string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s = %s", m.Expr, measureValue(m, limit))
+	if m.Missing != "" {
+		fmt.Fprintf(&b, " (absent: %s)", m.Missing)
+	}
+	if iv := measureInterval(m, limit); iv != "" {
+		b.WriteString(" " + iv)
+	}
+	if how := measureMethod(m); how != "" {
+		fmt.Fprintf(&b, " (%s)", how)
+	}
+	fmt.Fprintf(&b, ", n %s", formatCount(m.N))
+	if m.Source != "" {
+		b.WriteString(", " + m.Source)
+	}
+	return b.String()
+}
+
+// evidence are the lines under an outcome: its measures, its limit, and how many requests it would have needed.
+func evidence(o check.Outcome) []string {
+	var out []string
+	for _, m := range o.Measures {
+		out = append(out, measureLine(m, o.Limit))
+	}
+	if o.Limit != "" {
+		out = append(out, "limit "+o.Limit)
+	}
+	if o.Need > 0 {
+		out = append(out, "needs about "+plural(o.Need, "request", "requests"))
+	}
+	return out
+}
+
+// rollbackParts are the three parts of the rollback's verification, with what was wrong in words.
+func rollbackParts(r record.Rollback) []namedPart {
+	parts := []namedPart{{Name: "objects", Text: r.Objects}, {Name: "proxies", Text: r.Proxies}, {Name: "baseline", Text: r.Baseline}}
+	for i := range parts {
+		parts[i].OK = parts[i].Text == "ok"
+		if parts[i].Text == "" {
+			parts[i].Text = "not verified"
+		}
+	}
+	return parts
+}
+
+type namedPart struct {
+	Name, Text string
+	OK         bool
+}
