@@ -1,0 +1,160 @@
+package toolchain
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"time"
+)
+
+const lockPoll = 100 * time.Millisecond
+
+// entry is a program's place in the cache: a folder with the program and its stamp, which appears as a whole.
+type entry struct {
+	name Name
+	dir  string
+	log  string // what its builder printed
+}
+
+// stamp says what a program was when it was found good.
+type stamp struct {
+	Size    int64     `json:"size"`
+	ModTime time.Time `json:"modTime"`
+	Version string    `json:"version"`
+}
+
+// entry returns the place of r, which its pins and this machine's kind decide.
+func (in *installer) entry(r recipe) (entry, error) {
+	h := sha256.New()
+	for _, pin := range r.pins {
+		text, err := os.ReadFile(filepath.Join(in.opts.Root, pin))
+		if err != nil {
+			return entry{}, &Error{r.name, "run squall in a complete checkout of the project.", fmt.Errorf("read its pin: %w", err)}
+		}
+		fmt.Fprintf(h, "%s %d\n%s", pin, len(text), text)
+	}
+	fmt.Fprintf(h, "%s %s/%s", r.pkg, runtime.GOOS, runtime.GOARCH)
+	id := fmt.Sprintf("%s-%s", r.name, hex.EncodeToString(h.Sum(nil))[:16])
+	return entry{r.name, filepath.Join(in.cache, "bin", id), filepath.Join(in.cache, "log", id+".log")}, nil
+}
+
+// program is the path of the program.
+func (e entry) program() string { return filepath.Join(e.dir, string(e.name)) }
+
+// read reports whether the program is there and is the one that was found good, and its version.
+func (e entry) read() (version string, ok bool) {
+	return readStamp(e.program(), filepath.Join(e.dir, "stamp.json"))
+}
+
+// fill makes the entry from what build leaves in a new folder, at once or not at all.
+func (e entry) fill(build func(dir string) (version string, err error)) (version string, err error) {
+	tmp := e.dir + ".tmp" // one at a time, under the entry's lock
+	if err := errors.Join(os.RemoveAll(tmp), os.MkdirAll(tmp, 0o755), os.MkdirAll(filepath.Dir(e.log), 0o755)); err != nil {
+		return "", explain(recipe{name: e.name}, err, "")
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.RemoveAll(tmp))
+		}
+	}()
+	if version, err = build(tmp); err != nil {
+		return "", err
+	}
+	err = writeStamp(filepath.Join(tmp, string(e.name)), filepath.Join(tmp, "stamp.json"), version)
+	if err = errors.Join(err, os.RemoveAll(e.dir)); err == nil {
+		err = os.Rename(tmp, e.dir)
+	}
+	if err != nil {
+		return "", explain(recipe{name: e.name}, err, "")
+	}
+	return version, nil
+}
+
+// readStamp reports whether the file at path is the one that the stamp was written for, and the stamp's version.
+func readStamp(path, stampPath string) (version string, ok bool) {
+	text, err := os.ReadFile(stampPath)
+	if err != nil {
+		return "", false
+	}
+	var s stamp
+	if err := json.Unmarshal(text, &s); err != nil || s.Version == "" {
+		return "", false
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.Size() != s.Size || !info.ModTime().Equal(s.ModTime) || !executable(info) {
+		return "", false
+	}
+	return s.Version, true
+}
+
+// writeStamp records the file at path as good.
+func writeStamp(path, stampPath, version string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	text, err := json.Marshal(stamp{info.Size(), info.ModTime(), version})
+	if err != nil {
+		return err
+	}
+	tmp := fmt.Sprintf("%s.%d", stampPath, os.Getpid())
+	if err := os.WriteFile(tmp, text, 0o644); err != nil {
+		return err
+	}
+	return os.Rename(tmp, stampPath)
+}
+
+// executable reports whether info is of a program.
+func executable(info fs.FileInfo) bool {
+	return info.Mode().IsRegular() && info.Mode().Perm()&0o111 != 0
+}
+
+// lock waits until no other run makes the same entry. The kernel drops the lock of a run that dies.
+func (in *installer) lock(ctx context.Context, r recipe, e entry) (unlock func() error, err error) {
+	if err := os.MkdirAll(filepath.Dir(e.dir), 0o755); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(e.dir+".lock", os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	locked, err := tryLock(f)
+	if locked {
+		return f.Close, nil
+	}
+	done := in.track(r, func() string { return fmt.Sprintf("waiting for another run that makes %s ready", r.name) })
+	defer func() { done(err) }()
+	ticker := time.NewTicker(lockPoll)
+	defer ticker.Stop()
+	for err == nil {
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(context.Cause(ctx), f.Close())
+		case <-ticker.C:
+		}
+		if locked, err = tryLock(f); locked {
+			return f.Close, nil
+		}
+	}
+	return nil, errors.Join(err, f.Close())
+}
+
+// tryLock takes the lock if it is free.
+func tryLock(f *os.File) (bool, error) {
+	err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) || errors.Is(err, syscall.EINTR) {
+		return false, nil
+	}
+	if err != nil {
+		return false, &fs.PathError{Op: "lock", Path: f.Name(), Err: err}
+	}
+	return true, nil
+}

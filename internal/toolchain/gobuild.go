@@ -1,0 +1,117 @@
+package toolchain
+
+import (
+	"bufio"
+	"context"
+	"debug/buildinfo"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"squall/internal/proc"
+)
+
+// goBuild compiles r into dir and returns its version.
+func (in *installer) goBuild(ctx context.Context, r recipe, e entry, dir string) (version string, err error) {
+	goTool, err := exec.LookPath("go")
+	if err != nil {
+		return "", &Error{r.name, fixGo, errors.New("go, which builds it, is not in PATH")}
+	}
+	out := filepath.Join(dir, string(r.name))
+	spec := proc.Spec{
+		Name: "go build of " + string(r.name), Path: goTool, LogFile: e.log,
+		Args: []string{"build", "-v", "-trimpath", "-ldflags", "-s -w", "-o", out, r.pkg},
+		Dir:  filepath.Join(in.opts.Root, filepath.Dir(r.pins[0])),
+		Env: append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=readonly", "CGO_ENABLED=0",
+			"GOOS="+runtime.GOOS, "GOARCH="+runtime.GOARCH),
+		Contain: true, // the compilers are grandchildren
+	}
+	packages := &packageCount{path: e.log}
+	done := in.trackDetail(r, fmt.Sprintf("building %s (first time only, %s)", r.name, r.expect), packages.String)
+	defer func() { done(err) }()
+	if err := in.run(ctx, r, e, spec); err != nil {
+		return "", err
+	}
+	return goVersion(out, r)
+}
+
+// run runs a builder to its end, or kills it when ctx is done. Its error says what to do.
+func (in *installer) run(ctx context.Context, r recipe, e entry, spec proc.Spec) (err error) {
+	if err := os.RemoveAll(e.log); err != nil {
+		return explain(r, err, "")
+	}
+	group := proc.NewGroup(nil)
+	p, err := group.Start(ctx, spec)
+	if err != nil {
+		return explain(r, errors.Join(err, group.StopAll(ctx)), "")
+	}
+	select {
+	case <-p.Done():
+	case <-ctx.Done():
+		err = fmt.Errorf("%s: %w", spec.Name, context.Cause(ctx))
+	}
+	if err = errors.Join(err, group.StopAll(ctx)); err == nil || ctx.Err() != nil {
+		return err
+	}
+	output, readErr := os.ReadFile(e.log)
+	return explain(r, errors.Join(err, readErr), string(output))
+}
+
+// goVersion reads a Go program's own record of what it was built from.
+func goVersion(path string, r recipe) (string, error) {
+	info, err := buildinfo.ReadFile(path)
+	if err != nil {
+		return "", &Error{r.name, "give another program.", fmt.Errorf("read its version: %w", err)}
+	}
+	if info.Path != r.pkg {
+		return "", &Error{r.name, "give another program.", fmt.Errorf("%s is the program %s, not %s", path, info.Path, r.pkg)}
+	}
+	version := info.Main.Version
+	for _, dep := range info.Deps {
+		if dep.Path == r.also {
+			version += fmt.Sprintf(" (%s %s)", dep.Path, dep.Version)
+		}
+	}
+	return version, nil
+}
+
+// packageCount counts what go build -v has printed so far.
+type packageCount struct {
+	path                 string
+	offset               int64
+	downloaded, compiled int
+}
+
+// String reads on in the log, and says how far the build is.
+func (c *packageCount) String() string {
+	f, err := os.Open(c.path)
+	if err != nil {
+		return "" // not begun
+	}
+	defer f.Close() //nolint:errcheck // only read
+	lines := bufio.NewReader(io.NewSectionReader(f, c.offset, 1<<30))
+	for {
+		line, err := lines.ReadString('\n')
+		if err != nil {
+			break
+		}
+		c.offset += int64(len(line))
+		if strings.HasPrefix(line, "go: downloading ") {
+			c.downloaded++
+		} else {
+			c.compiled++
+		}
+	}
+	switch {
+	case c.compiled > 0:
+		return fmt.Sprintf("%d packages compiled", c.compiled)
+	case c.downloaded > 0:
+		return fmt.Sprintf("%d modules downloaded", c.downloaded)
+	}
+	return ""
+}
