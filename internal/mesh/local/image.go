@@ -1,0 +1,76 @@
+package local
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"squall/internal/toolchain"
+)
+
+// program is what runs in place of a container image.
+type program struct {
+	Path string
+	// Command are the arguments in place of the image's own CMD, used when the container gives none.
+	Command []string
+	// Listen are arguments that are appended to make the program listen where the local mesh says. $(POD_IP) and
+	// $(PORT_n), the port that stands for containerPort n, are expanded in them.
+	Listen []string
+	// Builtin says that Squall's own process is the application: the load generator.
+	Builtin bool
+}
+
+// LoadImage is the image of the load generator.
+const LoadImage = "squall/load"
+
+// images is the table from images, without registry and tag, to programs. It is printed by 'squall doctor'.
+func images(tools toolchain.Tools) map[string]program {
+	return map[string]program{
+		"mccutchen/go-httpbin": {
+			Path:   tools.HTTPBin,
+			Listen: []string{"-host", "$(POD_IP)", "-port", "$(PORT_8080)"},
+		},
+		"fortio/fortio": {
+			Path:    tools.Fortio,
+			Command: []string{"server"},
+			Listen: []string{
+				"-http-port", "$(POD_IP):$(PORT_8080)", "-grpc-port", "$(POD_IP):$(PORT_8079)",
+				"-tcp-port", "disabled", "-udp-port", "disabled", "-redirect-port", "disabled", "-config-dir", "",
+			},
+		},
+		LoadImage: {Builtin: true},
+	}
+}
+
+// addImages adds the user's NAME=PROGRAM entries. A program line is split at white space; $(POD_IP) and $(PORT_n) are
+// expanded in it, and the environment has HOST and PORT.
+func addImages(table map[string]program, extra map[string]string) error {
+	for name, line := range extra {
+		words := strings.Fields(line)
+		if name == "" || len(words) == 0 {
+			return fmt.Errorf("image %q: write NAME=PROGRAM [ARG…]", name+"="+line)
+		}
+		path := words[0]
+		if strings.ContainsRune(path, filepath.Separator) {
+			abs, err := filepath.Abs(path)
+			if err != nil {
+				return fmt.Errorf("image %q: %w", name, err)
+			}
+			path = abs
+		}
+		table[imageName(name)] = program{Path: path, Listen: words[1:]}
+	}
+	return nil
+}
+
+// imageName is an image without registry host, tag and digest.
+func imageName(image string) string {
+	image, _, _ = strings.Cut(image, "@")
+	if i := strings.LastIndexByte(image, ':'); i > strings.LastIndexByte(image, '/') {
+		image = image[:i]
+	}
+	if host, rest, ok := strings.Cut(image, "/"); ok && (strings.ContainsAny(host, ".:") || host == "localhost") {
+		image = rest
+	}
+	return strings.TrimPrefix(image, "library/")
+}

@@ -1,0 +1,82 @@
+// Package mesh is what a running Istio mesh can be asked, whatever it runs on: objects through the Kubernetes API, proxies
+// through Envoy's admin interface, istiod through its debug interface. What differs between environments is behind Env.
+package mesh
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"k8s.io/client-go/rest"
+)
+
+// Env is one mesh. Up is called once; Down is safe after a failed Up and may be called twice.
+type Env interface {
+	// Name is local, kind or cluster.
+	Name() string
+	// Up brings the control plane up and returns when its API answers and istiod is ready.
+	Up(ctx context.Context) error
+	// Down ends everything that Up and the API's objects started, and returns all that went wrong.
+	Down(ctx context.Context) error
+	// REST is how client-go reaches the API.
+	REST() *rest.Config
+	// Admin asks a pod's Envoy: the body of GET (or POST for what changes the proxy) path.
+	Admin(ctx context.Context, pod, method, path string) ([]byte, error)
+	// Debug asks istiod's debug interface: the body of GET path.
+	Debug(ctx context.Context, path string) ([]byte, error)
+	// CaptureAccess sends the access log of every proxy to the writers that open makes, until the returned stop is called.
+	CaptureAccess(open func(pod string) (io.WriteCloser, error)) (Capture, error)
+	// Failed yields the reason when a part of the mesh that must live has died: istiod, a proxy or an application.
+	Failed() <-chan error
+	// Versions names what runs: istiod, envoy and others.
+	Versions() map[string]string
+}
+
+// Capture is access logs on their way to disk.
+type Capture interface {
+	// Await returns when the pod's log has at least want entries, or with how many there are when ctx ends.
+	Await(ctx context.Context, pod string, want int64) (int64, error)
+	// Stop ends the capture and closes the writers; write errors that were met on the way come out here.
+	Stop() error
+}
+
+// Caller is an Env in which Squall's own process is the load generator's application, beside that pod's proxy.
+type Caller interface {
+	// CallAddress is the IP address at which the pod's proxy listens for calls to other services.
+	CallAddress(pod string) (string, error)
+}
+
+// RootNamespace is Istio's root namespace, whose policies hold for the whole mesh.
+const RootNamespace = "istio-system"
+
+// FieldManager is the owner under which Squall applies objects.
+const FieldManager = "squall"
+
+// Labels and annotations that Squall puts on what it creates.
+const (
+	ManagedByLabel = "app.kubernetes.io/managed-by"
+	RunIDLabel     = "squall.dev/run-id"
+	TLSModeLabel   = "security.istio.io/tlsMode"
+)
+
+// poll calls try at short intervals until it returns true, an error that is final, or ctx ends; then the last reason
+// that try gave is in the error. It is for servers that cannot tell: Envoy's admin interface and istiod's debug pages.
+func poll(ctx context.Context, every time.Duration, try func() (done bool, why error, err error)) error {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		done, why, err := try()
+		if err != nil || done {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			if why != nil {
+				return fmt.Errorf("%w: %w", context.Cause(ctx), why)
+			}
+			return context.Cause(ctx)
+		case <-tick.C:
+		}
+	}
+}

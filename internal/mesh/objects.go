@@ -1,0 +1,264 @@
+package mesh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/discovery/cached/memory"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/restmapper"
+)
+
+// Objects reads and changes the objects of one API.
+type Objects struct {
+	Kube    kubernetes.Interface
+	dynamic dynamic.Interface
+	mapper  meta.RESTMapper
+}
+
+// NewObjects makes the clients for cfg. Nothing is sent yet.
+func NewObjects(cfg *rest.Config) (*Objects, error) {
+	kube, err := kubernetes.NewForConfig(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("kubernetes client: %w", err)
+	}
+	dyn, err := dynamic.NewForConfig(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("kubernetes dynamic client: %w", err)
+	}
+	disco, err := discovery.NewDiscoveryClientForConfig(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("kubernetes discovery client: %w", err)
+	}
+	return &Objects{
+		Kube: kube, dynamic: dyn,
+		mapper: restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(disco)),
+	}, nil
+}
+
+// Ref names one object.
+type Ref struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	Namespace  string `json:"namespace,omitempty"`
+	Name       string `json:"name"`
+}
+
+// RefOf names u.
+func RefOf(u *unstructured.Unstructured) Ref {
+	return Ref{APIVersion: u.GetAPIVersion(), Kind: u.GetKind(), Namespace: u.GetNamespace(), Name: u.GetName()}
+}
+
+func (r Ref) String() string {
+	if r.Namespace == "" {
+		return r.Kind + " " + r.Name
+	}
+	return r.Kind + " " + r.Namespace + "/" + r.Name
+}
+
+func (o *Objects) resource(r Ref) (dynamic.ResourceInterface, error) {
+	gv, err := schema.ParseGroupVersion(r.APIVersion)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", r, err)
+	}
+	m, err := o.mapper.RESTMapping(schema.GroupKind{Group: gv.Group, Kind: r.Kind}, gv.Version)
+	if err != nil {
+		if meta.IsNoMatchError(err) {
+			return nil, fmt.Errorf("%s: the API has no kind %s in %s; is its CRD installed?", r, r.Kind, r.APIVersion)
+		}
+		return nil, fmt.Errorf("%s: %w", r, err)
+	}
+	if m.Scope.Name() == meta.RESTScopeNameNamespace {
+		return o.dynamic.Resource(m.Resource).Namespace(r.Namespace), nil
+	}
+	return o.dynamic.Resource(m.Resource), nil
+}
+
+// Get reads an object; nil without an error when there is none.
+func (o *Objects) Get(ctx context.Context, r Ref) (*unstructured.Unstructured, error) {
+	c, err := o.resource(r)
+	if err != nil {
+		return nil, err
+	}
+	u, err := c.Get(ctx, r.Name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("get %s: %w", r, err)
+	}
+	return u, nil
+}
+
+// List reads all objects of a kind in a namespace ("" is all).
+func (o *Objects) List(ctx context.Context, apiVersion, kind, namespace string) ([]*unstructured.Unstructured, error) {
+	c, err := o.resource(Ref{APIVersion: apiVersion, Kind: kind, Namespace: namespace})
+	if err != nil {
+		return nil, err
+	}
+	l, err := c.List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", kind, err)
+	}
+	out := make([]*unstructured.Unstructured, len(l.Items))
+	for i := range l.Items {
+		out[i] = &l.Items[i]
+	}
+	return out, nil
+}
+
+// Apply server-side applies u as FieldManager and returns the object as stored. An object whose fields another manager
+// owns is a conflict, an error that names the manager; it is never overruled.
+func (o *Objects) Apply(ctx context.Context, u *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	r := RefOf(u)
+	c, err := o.resource(r)
+	if err != nil {
+		return nil, err
+	}
+	u = u.DeepCopy()
+	u.SetManagedFields(nil)
+	u.SetResourceVersion("")
+	u.SetUID("")
+	unstructured.RemoveNestedField(u.Object, "metadata", "creationTimestamp")
+	unstructured.RemoveNestedField(u.Object, "metadata", "generation")
+	unstructured.RemoveNestedField(u.Object, "status")
+	got, err := c.Apply(ctx, r.Name, u, metav1.ApplyOptions{FieldManager: FieldManager})
+	if err != nil {
+		return nil, fmt.Errorf("apply %s: %w", r, err)
+	}
+	return got, nil
+}
+
+// Restore makes the object r be before again: the exact object where there was one (created anew if somebody deleted it
+// meanwhile), deleted where there was none.
+func (o *Objects) Restore(ctx context.Context, r Ref, before *unstructured.Unstructured) error {
+	c, err := o.resource(r)
+	if err != nil {
+		return err
+	}
+	if before == nil {
+		if err := c.Delete(ctx, r.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+			return fmt.Errorf("delete %s: %w", r, err)
+		}
+		return nil
+	}
+	u := before.DeepCopy()
+	u.SetResourceVersion("")
+	_, err = c.Update(ctx, u, metav1.UpdateOptions{FieldManager: FieldManager})
+	if apierrors.IsNotFound(err) {
+		u.SetUID("")
+		_, err = c.Create(ctx, u, metav1.CreateOptions{FieldManager: FieldManager})
+	}
+	if err != nil {
+		return fmt.Errorf("restore %s: %w", r, err)
+	}
+	return nil
+}
+
+// Delete deletes an object; one that is not there is no error.
+func (o *Objects) Delete(ctx context.Context, r Ref) error { return o.Restore(ctx, r, nil) }
+
+// Difference says how the object r differs from before, "" when it is the same: every field but those the API server
+// counts itself (resourceVersion, generation, time stamps of field managers, status).
+func (o *Objects) Difference(ctx context.Context, r Ref, before *unstructured.Unstructured) (string, error) {
+	now, err := o.Get(ctx, r)
+	switch {
+	case err != nil:
+		return "", err
+	case before == nil && now == nil:
+		return "", nil
+	case before == nil:
+		return r.String() + " is still there", nil
+	case now == nil:
+		return r.String() + " is gone", nil
+	}
+	return firstDifference(r.String(), comparable(before), comparable(now)), nil
+}
+
+func comparable(u *unstructured.Unstructured) map[string]any {
+	c := u.DeepCopy()
+	c.SetManagedFields(nil)
+	for _, f := range []string{"resourceVersion", "generation", "uid", "creationTimestamp"} {
+		unstructured.RemoveNestedField(c.Object, "metadata", f)
+	}
+	unstructured.RemoveNestedField(c.Object, "status")
+	return c.Object
+}
+
+func firstDifference(path string, a, b any) string {
+	switch x := a.(type) {
+	case map[string]any:
+		y, ok := b.(map[string]any)
+		if !ok {
+			break
+		}
+		for k := range x {
+			if _, ok := y[k]; !ok {
+				return path + "." + k + " is gone"
+			}
+		}
+		for k := range y {
+			if _, ok := x[k]; !ok {
+				return path + "." + k + " is new"
+			}
+			if d := firstDifference(path+"."+k, x[k], y[k]); d != "" {
+				return d
+			}
+		}
+		return ""
+	case []any:
+		y, ok := b.([]any)
+		if !ok || len(x) != len(y) {
+			break
+		}
+		for i := range x {
+			if d := firstDifference(fmt.Sprintf("%s[%d]", path, i), x[i], y[i]); d != "" {
+				return d
+			}
+		}
+		return ""
+	}
+	if fmt.Sprint(a) == fmt.Sprint(b) {
+		return ""
+	}
+	return fmt.Sprintf("%s was %v, is %v", path, a, b)
+}
+
+// EnsureNamespace creates the namespace with sidecar injection on, unless it is there.
+func (o *Objects) EnsureNamespace(ctx context.Context, name string) error {
+	u := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "v1", "kind": "Namespace",
+		"metadata": map[string]any{"name": name, "labels": map[string]any{"istio-injection": "enabled"}},
+	}}
+	if had, err := o.Get(ctx, RefOf(u)); err != nil || had != nil {
+		return err
+	}
+	_, err := o.Apply(ctx, u)
+	return err
+}
+
+// ConflictManagers names the field managers that own what Apply wanted to change, if err is such a conflict.
+func ConflictManagers(err error) []string {
+	var status apierrors.APIStatus
+	if !apierrors.IsConflict(err) || !errors.As(err, &status) || status.Status().Details == nil {
+		return nil
+	}
+	var out []string
+	for _, c := range status.Status().Details.Causes {
+		if _, rest, ok := strings.Cut(c.Message, `conflict with "`); ok {
+			name, _, _ := strings.Cut(rest, `"`)
+			out = append(out, name)
+		}
+	}
+	return out
+}

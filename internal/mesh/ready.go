@@ -1,0 +1,123 @@
+package mesh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sort"
+	"strings"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"squall/internal/record"
+)
+
+// AwaitReady waits until every Deployment of the namespace has as many ready pods as it asks for, told by the API's watch. The error
+// of one that failed, or was not ready when ctx ended, says why as the pods say it.
+func AwaitReady(ctx context.Context, o *Objects, namespace string) error {
+	c := o.Kube.AppsV1().Deployments(namespace)
+	for {
+		list, err := c.List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return fmt.Errorf("deployments of %s: %w", namespace, err)
+		}
+		waiting, failed := unready(list.Items)
+		if failed != nil {
+			return failed
+		}
+		if len(waiting) == 0 {
+			return nil
+		}
+		if err := nextChange(ctx, o, namespace, list.ResourceVersion); err != nil {
+			return errors.Join(fmt.Errorf("not ready: %s: %w", strings.Join(waiting, ", "), err), podReasons(ctx, o, namespace))
+		}
+	}
+}
+
+func nextChange(ctx context.Context, o *Objects, namespace, since string) error {
+	w, err := o.Kube.AppsV1().Deployments(namespace).Watch(ctx, metav1.ListOptions{ResourceVersion: since})
+	if err != nil {
+		return fmt.Errorf("watch deployments: %w", err)
+	}
+	defer w.Stop()
+	select {
+	case <-w.ResultChan():
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func unready(list []appsv1.Deployment) (waiting []string, failed error) {
+	for i := range list {
+		d := &list[i]
+		want := int32(1)
+		if d.Spec.Replicas != nil {
+			want = *d.Spec.Replicas
+		}
+		for _, c := range d.Status.Conditions {
+			if c.Type == appsv1.DeploymentProgressing && c.Status == corev1.ConditionFalse {
+				failed = errors.Join(failed, fmt.Errorf("deployment %s: %s: %s", d.Name, c.Reason, c.Message))
+			}
+		}
+		if d.Status.ObservedGeneration < d.Generation || d.Status.ReadyReplicas < want || d.Status.UpdatedReplicas < want ||
+			d.Status.Replicas > want {
+			waiting = append(waiting, fmt.Sprintf("deployment %s (%d of %d pods)", d.Name, d.Status.ReadyReplicas, want))
+		}
+	}
+	sort.Strings(waiting)
+	return waiting, failed
+}
+
+// podReasons joins what the pods that are not ready say. It works after ctx has ended, for one second.
+func podReasons(ctx context.Context, o *Objects, namespace string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	list, err := o.Kube.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return fmt.Errorf("pods of %s: %w", namespace, err)
+	}
+	var out error
+	for i := range list.Items {
+		for _, c := range list.Items[i].Status.Conditions {
+			if c.Type == corev1.PodReady && c.Status != corev1.ConditionTrue && c.Message != "" {
+				out = errors.Join(out, fmt.Errorf("pod %s: %s", list.Items[i].Name, c.Message))
+			}
+		}
+	}
+	return out
+}
+
+// Proxies lists the pods that have a sidecar in the namespaces, by name. client names the workload (label app) of the load generator.
+func Proxies(ctx context.Context, o *Objects, client string, namespaces ...string) ([]record.Proxy, error) {
+	var out []record.Proxy
+	for _, ns := range namespaces {
+		pods, err := o.Kube.CoreV1().Pods(ns).List(ctx, metav1.ListOptions{LabelSelector: TLSModeLabel + "=istio"})
+		if err != nil {
+			return nil, fmt.Errorf("pods of %s: %w", ns, err)
+		}
+		services, err := o.Kube.CoreV1().Services(ns).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return nil, fmt.Errorf("services of %s: %w", ns, err)
+		}
+		for i := range pods.Items {
+			p := &pods.Items[i]
+			x := record.Proxy{
+				Pod: p.Name, Namespace: ns, IP: p.Status.PodIP, Labels: p.Labels, Client: p.Labels["app"] == client,
+			}
+			for j := range services.Items {
+				s := &services.Items[j]
+				if len(s.Spec.Selector) > 0 && labels.SelectorFromSet(s.Spec.Selector).Matches(labels.Set(p.Labels)) {
+					x.Services = append(x.Services, s.Name)
+				}
+			}
+			out = append(out, x)
+		}
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].Pod < out[j].Pod })
+	return out, nil
+}
