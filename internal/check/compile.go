@@ -115,7 +115,7 @@ func (c *compiler) parseError(issues *cel.Issues) error {
 	if strings.Contains(syn.Msg, "mismatched input '.") {
 		syn.Hint = "a percentile without a name is percentile(99.9)"
 	}
-	if strings.Contains(syn.Msg, "'='") {
+	if strings.Contains(syn.Msg, "at: '=") {
 		syn.Hint = "equal is =="
 	}
 	return err
@@ -198,6 +198,7 @@ type node struct {
 	op   string // CEL's operator, or one of those below
 	at   int    // offset of the operator
 	text string // as written, of comparisons
+	rest string // of a comparison of one measure: its text from the operator on
 	kids []*node
 	num  float64 // opNumber
 	unit string  // opNumber: "", "s" or "%"
@@ -243,7 +244,7 @@ func (c *compiler) condition(e ast.Expr) (*node, error) {
 		if err := c.each(n, args, c.quantity); err != nil {
 			return nil, err
 		}
-		n.text = c.comparison(call.Args()[0], list)
+		c.textOf(n, call.Args()[0], list)
 		return n, nil
 	}
 	if !n.cmp() {
@@ -252,13 +253,20 @@ func (c *compiler) condition(e ast.Expr) (*node, error) {
 	if err := c.each(n, call.Args(), c.quantity); err != nil {
 		return nil, err
 	}
-	n.text = c.comparison(call.Args()[0], call.Args()[1])
+	c.textOf(n, call.Args()[0], call.Args()[1])
 	return n, nil
 }
 
-// comparison is the text from one expression to another, with the parentheses that CEL's offsets leave out.
-func (c *compiler) comparison(left, right ast.Expr) string {
-	from, to := c.start(left), c.end(right)
+// textOf notes a comparison's text, with the parentheses that CEL's offsets leave out.
+func (c *compiler) textOf(n *node, left, right ast.Expr) {
+	n.text = c.written(c.balanced(c.start(left), c.end(right)))
+	if n.kids[0].op == opMeasure {
+		n.rest = c.written(c.balanced(n.at, c.end(right)))
+	}
+}
+
+// balanced widens a part of the statement until its parentheses match.
+func (c *compiler) balanced(from, to int) (int, int) {
 	depth, lowest := 0, 0
 	for i := from; i < to; i++ {
 		switch c.out[i] {
@@ -284,7 +292,7 @@ func (c *compiler) comparison(left, right ast.Expr) string {
 			depth--
 		}
 	}
-	return c.written(from, to)
+	return from, to
 }
 
 func (c *compiler) notCondition(e ast.Expr) error {

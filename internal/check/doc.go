@@ -13,6 +13,8 @@
 // Of the client's requests; PRED is a CEL predicate over code, latency, version, flags, flag("UO"), error, route, pod,
 // attempts, start and conn, and may be left out:
 //
+// A request without an answer has an error and no code: it equals none, and whether it is above or below one is not known.
+//
 //	count(PRED) ratio(PRED) rate(PRED)      how many, what share of all, how many a second
 //	p50 p75 p90 p95 p99 p999 p9999          latency percentiles; p99(PRED) of the requests that match
 //	percentile(99.9, PRED)                  any percentile

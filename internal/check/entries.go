@@ -70,7 +70,7 @@ func (p *phase) scanEntries(set *entrySet, service string, pods []record.Proxy) 
 				v, err := t.pred.holds(&vars)
 				why := ""
 				if err != nil {
-					why = unknownReason(err)
+					why = err.Error()
 				}
 				t.add(v, why, entry.Duration/1000)
 			}

@@ -215,14 +215,14 @@ func (e *Expr) explain(cmp comparison, rs []reading) string {
 			n = rs[m].n
 		}
 	}
-	figure := strings.Join(figures, ", ")
+	figure, claim := strings.Join(figures, ", "), orElse(cmp.node.rest, cmp.node.text)
 	switch cmp.verdict {
 	case Pass:
-		return fmt.Sprintf("%s: %s holds", figure, cmp.node.text)
+		return fmt.Sprintf("%s: %s holds", figure, claim)
 	case Fail:
-		return fmt.Sprintf("%s: %s does not hold", figure, cmp.node.text)
+		return fmt.Sprintf("%s: %s does not hold", figure, claim)
 	}
-	s := fmt.Sprintf("%s: too few requests to tell whether %s; n = %s", figure, cmp.node.text, thousands(n))
+	s := fmt.Sprintf("%s: too few requests to tell whether %s; n = %s", figure, claim, thousands(n))
 	if cmp.need > n {
 		s += fmt.Sprintf(", about %s needed", thousands(cmp.need))
 	}

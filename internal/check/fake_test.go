@@ -138,8 +138,8 @@ func breaker() *memory {
 		"http.outbound_0.0.0.0_8000;.fault.delays_injected": 0,
 	}, record.Stats{
 		cluster + "upstream_rq_total": 245, cluster + "upstream_rq_pending_overflow": 67, cluster + "upstream_cx_active": 1,
-		cluster + "upstream_rq_503":                         60,
-		"http.outbound_0.0.0.0_8000;.fault.delays_injected": 3,
+		cluster + "upstream_rq_503":                                                               60,
+		"http.outbound_0.0.0.0_8000;.fault.delays_injected":                                       3,
 		"cluster.outbound|8000|squall-1a2b-s1|httpbin.squall.svc.cluster.local.upstream_rq_total": 9,
 		"cluster.outbound|8000|v1|httpbin.squall.svc.cluster.local.upstream_rq_total":             11,
 	})

@@ -2,6 +2,7 @@ package check
 
 import (
 	"errors"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -31,7 +32,7 @@ func TestJudge(t *testing.T) {
 		reason string // part of it
 	}{
 		// Each measure, with one record that satisfies it and one limit that the same record must fail.
-		{"count(code == 503) == 60", Pass, "count(code == 503) = 60: count(code == 503) == 60 holds"},
+		{"count(code == 503) == 60", Pass, "count(code == 503) = 60: == 60 holds"},
 		{"count(code == 503) == 61", Fail, "does not hold"},
 		{"count() == 200", Pass, ""},
 		{"count() < 200", Fail, ""},
@@ -240,6 +241,35 @@ func TestUnjoinedMatters(t *testing.T) {
 	}
 }
 
+// TestNoAnswer: a refused connection has no code, and no comparison takes it for a good or a bad answer unasked.
+func TestNoAnswer(t *testing.T) {
+	m := breaker()
+	s := &m.samples["breaker"][150] // a 200
+	s.Code, s.Error = 0, "refused"
+	for stmt, want := range map[string]Verdict{
+		"count(code == 200) == 139":                        Pass,
+		"count(code != 200) == 61":                         Pass,
+		"count(code in [200, 503, 504]) == 199":            Pass,
+		"count(code == 0) == 0":                            Pass,
+		"ratio(code < 500) > 0.5":                          Inconclusive,
+		"ratio(code >= 500) < 0.5":                         Inconclusive,
+		`ratio(code >= 500 && error == "") < 0.5`:          Pass,
+		`count(code >= 500 || error != "") == 61`:          Pass,
+		`count(error == "refused") == 1`:                   Pass,
+		`count(code % 100 == 0) > 0`:                       Inconclusive,
+		`count(latency > 10ms && code < 300) == 139`:       Inconclusive,
+		`p50(code == 200) == 20ms && p50(code == 0) == 1s`: Inconclusive,
+	} {
+		got := judge(t, m, stmt)
+		if got.Verdict != want {
+			t.Errorf("%s = %v: %s, want %v", stmt, got.Verdict, got.Reason, want)
+		}
+		if want == Inconclusive && strings.HasPrefix(stmt, "ratio(") && !strings.Contains(got.Reason, "1 of 200 requests: they got no answer") {
+			t.Errorf("%s: %s", stmt, got.Reason)
+		}
+	}
+}
+
 func TestDeltaInBaseline(t *testing.T) {
 	got := mustCompile(t, "delta(p50) < 1s").Judge(Data{Records: breaker(), Phase: "baseline", Baseline: "baseline"})
 	if got.Verdict != Inconclusive || !strings.Contains(got.Reason, "no baseline") {
@@ -258,5 +288,22 @@ func TestOutcome(t *testing.T) {
 	}
 	if *m.Lo > 0.3 || *m.Hi < 0.3 || *m.Lo < 0.2 || *m.Hi > 0.4 {
 		t.Errorf("interval [%v, %v]", *m.Lo, *m.Hi)
+	}
+}
+
+// TestManyClasses: more kinds of requests than are remembered give the same counts.
+func TestManyClasses(t *testing.T) {
+	m := breaker()
+	m.samples["breaker"] = nil
+	const n = 2*maxClasses + 10
+	for i := range n {
+		m.samples["breaker"] = append(m.samples["breaker"], record.Sample{
+			Request: record.Request{Code: 200 + i%2, Latency: 0.001}, Route: "route-" + strconv.Itoa(i), Joined: true, Flags: []string{"UO", "DI"},
+		})
+	}
+	m.loaded("breaker")
+	stmt := `count(code == 201) == ` + strconv.Itoa(n/2) + ` && count(route.startsWith("route-")) == load.count && count(flag("DI")) == load.count`
+	if got := judge(t, m, stmt); got.Verdict != Pass {
+		t.Errorf("%v: %s", got.Verdict, got.Reason)
 	}
 }

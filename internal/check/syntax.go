@@ -2,6 +2,7 @@ package check
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -20,18 +21,29 @@ func (e *SyntaxError) Error() string {
 	return s
 }
 
-// didYouMean is a hint that names the candidate nearest to name, or else all of them when they are few.
+// maxListed is how many candidates a hint lists.
+const maxListed = 40
+
+// didYouMean is a hint that names the candidates nearest to name, or else all of them when they are few.
 func didYouMean(name string, candidates []string) string {
-	best, bestDist := "", 1+max(1, len(name)/3)
+	var best []string
+	bestDist := 1 + max(1, len(name)/3)
 	for _, c := range candidates {
-		if d := distance(strings.ToLower(name), strings.ToLower(c)); d < bestDist {
-			best, bestDist = c, d
+		d := distance(strings.ToLower(name), strings.ToLower(c))
+		if d < bestDist {
+			best, bestDist = nil, d
+		}
+		if d == bestDist && d < 1+max(1, len(name)/3) {
+			best = append(best, c)
 		}
 	}
+	slices.Sort(best)
 	switch {
-	case best != "":
-		return "did you mean " + best + "?"
-	case len(candidates) > 0 && len(candidates) <= 40:
+	case len(best) == 1:
+		return "did you mean " + best[0] + "?"
+	case len(best) > 1:
+		return "did you mean " + strings.Join(best[:len(best)-1], ", ") + " or " + best[len(best)-1] + "?"
+	case len(candidates) > 0 && len(candidates) <= maxListed:
 		return "there are " + strings.Join(candidates, ", ")
 	default:
 		return ""

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
 
 	"squall/internal/record"
 )
@@ -151,18 +153,22 @@ func presence(s string) string {
 
 func (c *counter) ask(p *predicate) outcome {
 	v, err := p.holds(&c.vars)
-	if err != nil {
-		return outcome{why: unknownReason(err)}
+	if err == nil {
+		return outcome{verdict: v}
 	}
-	return outcome{verdict: v}
+	if why, ok := unjoined(err); ok {
+		return outcome{why: why}
+	}
+	if c.vars.noAnswer() && slices.Contains(p.uses, "code") {
+		return outcome{why: `they got no answer, so that they have no code above or below another; say with error == "" or error != "" what they count as`}
+	}
+	return outcome{why: err.Error()}
 }
 
-// unknownReason says why a predicate has no answer.
-func unknownReason(err error) string {
-	if name, ok := strings.CutPrefix(err.Error(), "no such attribute(s): "); ok {
-		return "no access log entry gives their " + name
-	}
-	return err.Error()
+// unjoined says which variable had no value.
+func unjoined(err error) (string, bool) {
+	name, ok := strings.CutPrefix(err.Error(), "no such attribute(s): ")
+	return "no access log entry gives their " + name, ok
 }
 
 // sampleVars are the variables of a request. What only the access log knows has no value for a request that is not in
@@ -176,6 +182,9 @@ func (v *sampleVars) Parent() cel.Activation { return nil }
 func (v *sampleVars) ResolveName(name string) (any, bool) {
 	switch name {
 	case "code":
+		if v.noAnswer() {
+			return noCode{}, true
+		}
 		return v.s.Code, true
 	case "latency":
 		return v.s.Latency, true
@@ -200,6 +209,17 @@ func (v *sampleVars) ResolveName(name string) (any, bool) {
 	}
 }
 
+// noAnswer says whether the request has no code.
+func (v *sampleVars) noAnswer() bool { return v.s.Code == 0 && v.s.Error != "" }
+
+// noCode is CEL's value of the code of a request without an answer. It equals no code, and whether it is above or below
+// one is an error, so that ratio(code >= 500) does not take a refused connection for a good answer.
+type noCode struct{ types.Double }
+
+func (noCode) Compare(ref.Val) ref.Val { return types.NewErr("no code") }
+
+func (noCode) Equal(ref.Val) ref.Val { return types.False }
+
 // versionKnown says whether the version that answered is known: a request that no pod answered has none, and that too
 // is known.
 func (v *sampleVars) versionKnown() bool {
@@ -209,7 +229,7 @@ func (v *sampleVars) versionKnown() bool {
 	case v.s.Joined:
 		return v.s.Upstream == "" || v.s.Pod != ""
 	default:
-		return v.s.Code == 0
+		return v.s.Error != ""
 	}
 }
 

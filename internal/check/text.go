@@ -99,7 +99,7 @@ func (s *scanner) token() *SyntaxError {
 		s.put(1, " ")
 	case isName(r):
 		return s.name()
-	case isDigit(r):
+	case isDigit(r) || r == '.' && isDigit(s.peek(1)) && !s.afterOperand():
 		return s.number()
 	case r == '@':
 		return s.suffixConfidence()
@@ -153,6 +153,15 @@ func isRaw(rs []rune, i int) bool {
 	}
 }
 
+// afterOperand says whether a dot here would select a field.
+func (s *scanner) afterOperand() bool {
+	if s.i == 0 {
+		return false
+	}
+	r := s.orig[s.i-1]
+	return isName(r) || isDigit(r) || r == ')' || r == ']' || r == '"' || r == '\''
+}
+
 func (s *scanner) name() *SyntaxError {
 	n := 0
 	for isName(s.peek(n)) || isDigit(s.peek(n)) {
@@ -186,13 +195,28 @@ func (s *scanner) number() *SyntaxError {
 		s.copy(n)
 		return nil
 	}
-	d, err := time.ParseDuration(word)
+	d, err := seconds(word)
 	if err != nil {
 		return s.fail(s.i, "units are ns, us, ms, s, m, h and %, as in 250ms, 2s or 5%", "%q is not a number with a unit", word)
 	}
 	s.unit("s")
-	s.put(n, decimal(d.Seconds()))
+	s.put(n, decimal(d))
 	return nil
+}
+
+// seconds reads a duration as Go writes it, and one number with a unit also when the number has an exponent.
+func seconds(word string) (float64, error) {
+	d, err := time.ParseDuration(word)
+	if err == nil {
+		return d.Seconds(), nil
+	}
+	number := strings.TrimRight(word, "nuµμmsh")
+	v, numErr := strconv.ParseFloat(number, 64)
+	unit, unitErr := time.ParseDuration("1" + word[len(number):])
+	if numErr != nil || unitErr != nil {
+		return 0, err
+	}
+	return v * unit.Seconds(), nil
 }
 
 func (s *scanner) unit(u string) { s.units[len(s.out)] = u }
@@ -203,7 +227,7 @@ func (s *scanner) numberLen() int {
 		n++
 	}
 	if r := s.peek(n - 1); (r == 'e' || r == 'E') && (s.peek(n) == '-' || s.peek(n) == '+') && isDigit(s.peek(n+1)) {
-		for n++; isDigit(s.peek(n)); {
+		for n++; isDigit(s.peek(n)) || isName(s.peek(n)); {
 			n++
 		}
 	}
