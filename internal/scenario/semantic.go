@@ -1,0 +1,234 @@
+package scenario
+
+import (
+	"fmt"
+	"maps"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// validator checks what the schema cannot: what depends on several fields.
+type validator struct {
+	scenario *Scenario
+	known    Problems // found before: what follows from them is not reported
+	problems Problems
+}
+
+// validate runs before the last defaults are set, on a document from which what is already known to be wrong was dropped.
+func (s *Scenario) validate(known Problems) Problems {
+	v := &validator{scenario: s, known: known}
+	spec := &s.Spec
+	if strings.TrimSpace(spec.Hypothesis) == "" {
+		v.report("spec.hypothesis", "is empty", "")
+	}
+	v.baseline()
+	v.load("spec.baseline.load", spec.Baseline.Load, spec.Timeout)
+	names := map[string]Pos{}
+	for i := range spec.Stages {
+		v.stage(fmt.Sprintf("spec.stages[%d]", i), &spec.Stages[i], names)
+	}
+	if v.checks() == 0 {
+		v.report("spec.stages", "the scenario has no checks, so it can show nothing", "write checks in a stage")
+	}
+	for image, program := range spec.Images {
+		if strings.TrimSpace(program) == "" {
+			v.report(join("spec.images", image), "is empty", "write the program's line, such as /usr/bin/app -port 8080")
+		}
+	}
+	for i, fixture := range spec.Fixtures {
+		if strings.TrimSpace(fixture) == "" {
+			v.report(fmt.Sprintf("spec.fixtures[%d]", i), "is empty", "write a folder below fixtures, or a path")
+		}
+	}
+	return v.problems
+}
+
+// report drops what follows from a problem that is already known at the path or below it.
+func (v *validator) report(path, what, hint string) {
+	isBelow := func(p Problem) bool { return under(p.Path, path) }
+	if v.known.explain(path) || slices.ContainsFunc(v.known, isBelow) {
+		return
+	}
+	v.problems = append(v.problems, v.scenario.Problem(path, what, hint))
+}
+
+func (v *validator) checks() int {
+	n := len(v.scenario.Spec.Baseline.Checks)
+	for _, stage := range v.scenario.Spec.Stages {
+		n += len(stage.Checks)
+	}
+	return n
+}
+
+func (v *validator) baseline() {
+	b := v.scenario.Spec.Baseline
+	const path = "spec.baseline"
+	switch {
+	case b.Skip != "" && len(b.Checks) > 0:
+		v.report(path+".skip", "a baseline that is skipped has no checks", "remove one of them")
+	case b.Skip != "":
+	case b.Load == nil:
+		v.report(path+".load", "is missing", "give a load, or skip: with the reason")
+	case len(b.Checks) == 0:
+		v.report(path+".checks", "is missing", "say what holds in the steady state, or skip: with the reason")
+	}
+}
+
+func (v *validator) stage(path string, stage *Stage, names map[string]Pos) {
+	spec := &v.scenario.Spec
+	if first, ok := names[stage.Name]; ok && stage.Name != "" {
+		v.report(path+".name", fmt.Sprintf("the name %q is given twice", stage.Name), "first at "+first.String())
+	}
+	names[stage.Name] = v.scenario.At(path + ".name")
+	if stage.Name == "baseline" || stage.Name == "recovery" {
+		v.report(path+".name", fmt.Sprintf("%q names a phase that every run has", stage.Name), "choose another name")
+	}
+	if len(stage.Apply) == 0 && stage.Load == nil && len(stage.Checks) == 0 {
+		v.report(path, "the stage does nothing", "give it apply, load or checks")
+	}
+	if len(stage.Checks) > 0 && stage.Load == nil && spec.Baseline.Load == nil {
+		v.report(path+".load", "is missing, and the baseline has none", "give a load")
+	}
+	timeout := spec.Timeout
+	if stage.Timeout > 0 {
+		timeout = min(timeout, stage.Timeout)
+	}
+	v.load(path+".load", stage.Load, timeout)
+	for _, step := range stage.Apply {
+		v.step(step)
+	}
+}
+
+func (v *validator) load(path string, l *LoadSpec, timeout Duration) {
+	if l == nil {
+		return
+	}
+	switch {
+	case l.Requests > 0 && l.Duration > 0:
+		v.report(path+".duration", "is given beside requests", "give one of them")
+	case l.Requests == 0 && l.Duration == 0:
+		v.report(path, "says neither requests nor duration", "write requests: 100")
+	case l.Duration >= timeout:
+		v.report(path+".duration", fmt.Sprintf("%s does not fit into the timeout of %s", l.Duration, timeout),
+			"raise the timeout or shorten the load")
+	}
+	if l.Jitter && l.Uniform {
+		v.report(path+".uniform", "is given beside jitter", "give one of them")
+	}
+	if u, err := url.Parse(l.URL); err == nil && u.Scheme == "grpc" && l.Protocol != "grpc" {
+		v.report(path+".protocol", "does not fit the scheme grpc", "write protocol: grpc")
+	}
+}
+
+// step checks what can be known without a mesh.
+func (v *validator) step(s Step) {
+	report := func(field, what, hint string) { v.report(s.path(field), what, hint) }
+	switch spec := s.Spec.(type) {
+	case *CircuitBreaker:
+		if *spec == (CircuitBreaker{Host: spec.Host, Subset: spec.Subset}) {
+			report("", "sets no limit", "write for instance maxConnections: 1")
+		}
+	case *Outlier:
+		if *spec == (Outlier{Host: spec.Host, Subset: spec.Subset}) {
+			report("", "sets nothing", "write for instance consecutive5xxErrors: 5")
+		}
+	case *Delay:
+		checkMatch(spec.Match, report)
+	case *Abort:
+		checkMatch(spec.Match, report)
+		if (spec.HTTPStatus != 0) == (spec.GRPCStatus != "") {
+			report("", "needs exactly one of httpStatus and grpcStatus", "write for instance httpStatus: 503")
+		}
+	case *Retries:
+		if spec.Attempts == 0 && (spec.PerTryTimeout > 0 || spec.RetryOn != "") {
+			report("attempts", "0 switches retries off, but other fields are given", "write attempts: 1 or more")
+		}
+	case *Weights:
+		checkWeights(spec, report)
+	case *Mirror:
+		if spec.To == (MirrorTo{}) {
+			report("to", "needs a host, a subset or both", "")
+		}
+	case *Manifest:
+		if given := btoi(spec.File != "") + btoi(spec.Object != nil) + btoi(spec.Objects != nil); given != 1 {
+			report("", "needs exactly one of file, object and objects", "")
+		}
+	}
+	v.durations(s)
+}
+
+// durations refuses what Istio cannot hold.
+func (v *validator) durations(s Step) {
+	short := func(field string, d, least Duration) {
+		if d > 0 && d < least {
+			v.report(s.path(field), fmt.Sprintf("%s is below Istio's least, %s", d, least), "")
+		}
+	}
+	ms := Duration(time.Millisecond)
+	switch spec := s.Spec.(type) {
+	case *CircuitBreaker:
+		short("connectTimeout", spec.ConnectTimeout, ms)
+	case *Outlier:
+		short("interval", spec.Interval, ms)
+		short("baseEjectionTime", spec.BaseEjectionTime, ms)
+	case *Delay:
+		short("fixedDelay", spec.FixedDelay, ms)
+	case *Timeout:
+		short("timeout", spec.Timeout, ms)
+	case *Retries:
+		short("perTryTimeout", spec.PerTryTimeout, ms)
+	}
+}
+
+type reporter func(field, what, hint string)
+
+func checkMatch(m *Match, report reporter) {
+	if m == nil {
+		return
+	}
+	if len(m.Headers) == 0 && m.URI == nil && len(m.SourceLabels) == 0 {
+		report("match", "is empty", "give headers, uri or sourceLabels")
+	}
+	if m.URI != nil {
+		checkStringMatch("match.uri", *m.URI, report)
+	}
+	for name, match := range m.Headers {
+		field := join("match.headers", name)
+		checkStringMatch(field, match, report)
+		if name != strings.ToLower(name) {
+			report(field, "Istio wants header names in lower case", "write "+strings.ToLower(name))
+		}
+	}
+}
+
+func checkStringMatch(field string, m StringMatch, report reporter) {
+	if btoi(m.Exact != "")+btoi(m.Prefix != "")+btoi(m.Regex != "") != 1 {
+		report(field, "needs exactly one of exact, prefix and regex", "")
+	}
+	if _, err := regexp.Compile(m.Regex); err != nil {
+		report(field+".regex", "is not a regular expression of RE2: "+err.Error(), "")
+	}
+}
+
+func checkWeights(w *Weights, report reporter) {
+	sum := 0
+	for _, share := range w.Subsets {
+		sum += int(share)
+	}
+	if len(w.Subsets) == 0 {
+		report("subsets", "is empty", "give each subset its share, such as {v1: 90, v2: 10}")
+	} else if sum != 100 {
+		report("subsets", fmt.Sprintf("the weights of %s sum to %d", strings.Join(slices.Sorted(maps.Keys(w.Subsets)), ", "), sum),
+			"they must sum to 100")
+	}
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}

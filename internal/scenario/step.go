@@ -1,0 +1,98 @@
+package scenario
+
+import (
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"reflect"
+)
+
+// Step is one chaos step: in YAML a map with exactly one key, the kind.
+type Step struct {
+	Kind string // circuitBreaker, delay, …: see Kinds
+	Spec any    // a pointer to the kind's type, such as *CircuitBreaker
+	Path string // spec.stages[0].apply[0].circuitBreaker
+
+	places *places
+}
+
+// Kinds maps the kinds of steps to makers of their types, with their defaults set. The map is the caller's.
+func Kinds() map[string]func() any {
+	return map[string]func() any{
+		"circuitBreaker": func() any { return new(CircuitBreaker) },
+		"outlier":        func() any { return new(Outlier) },
+		"delay":          func() any { return &Delay{Percent: 100} },
+		"abort":          func() any { return &Abort{Percent: 100} },
+		"timeout":        func() any { return new(Timeout) },
+		"retries":        func() any { return new(Retries) },
+		"weights":        func() any { return new(Weights) },
+		"mirror":         func() any { return &Mirror{Percent: 100} },
+		"mtls":           func() any { return new(MTLS) },
+		"manifest":       func() any { return new(Manifest) },
+	}
+}
+
+// Host is the service that the step names, or "" for kinds that name none.
+func (s Step) Host() string {
+	v := reflect.Indirect(reflect.ValueOf(s.Spec))
+	if v.Kind() != reflect.Struct {
+		return ""
+	}
+	if host := v.FieldByName("Host"); host.IsValid() && host.Kind() == reflect.String {
+		return host.String()
+	}
+	return ""
+}
+
+// String is the kind and the host: circuitBreaker httpbin.
+func (s Step) String() string {
+	if host := s.Host(); host != "" {
+		return s.Kind + " " + host
+	}
+	return s.Kind
+}
+
+// At is the place of a field of the step, such as subsets.v1, or of the step when field is "".
+func (s Step) At(field string) Pos { return s.places.at(s.path(field)) }
+
+// Problem is a mistake in a field of the step, or in the step when field is "".
+func (s Step) Problem(field, what, hint string) Problem {
+	return Problem{Pos: s.At(field), Path: s.path(field), What: what, Hint: hint}
+}
+
+// Resolve makes a path that the step names relative to the file in which it is named.
+func (s Step) Resolve(field, path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(filepath.Dir(s.At(field).File), path)
+}
+
+func (s Step) path(field string) string {
+	if field == "" || s.Path == "" {
+		return s.Path + field
+	}
+	return s.Path + "." + field
+}
+
+// UnmarshalJSON decodes a map with exactly one key.
+func (s *Step) UnmarshalJSON(data []byte) error {
+	var raw map[string]json.RawMessage
+	if err := json.Unmarshal(data, &raw); err != nil {
+		return err
+	}
+	for kind, body := range raw {
+		maker, ok := Kinds()[kind]
+		if !ok || len(raw) != 1 {
+			return fmt.Errorf("a step is a map with one key, its kind, but got %d", len(raw))
+		}
+		s.Kind, s.Spec = kind, maker()
+		return json.Unmarshal(body, s.Spec)
+	}
+	return nil
+}
+
+// MarshalJSON writes the map with one key.
+func (s Step) MarshalJSON() ([]byte, error) {
+	return json.Marshal(map[string]any{s.Kind: s.Spec})
+}
