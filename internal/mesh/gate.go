@@ -1,0 +1,339 @@
+package mesh
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"regexp"
+	"sort"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"squall/internal/record"
+)
+
+// pollEvery is between two looks at a proxy or at istiod, which cannot tell when they have changed.
+const pollEvery = time.Millisecond
+
+// The kinds of marks.
+const (
+	MarkRoute   = "route"   // the name of a route
+	MarkCluster = "cluster" // a part of the name of a cluster
+)
+
+// Mark is a name that a change puts into the configuration of every proxy that it concerns, so that the proxy's own config
+// dump shows when the change is live.
+type Mark struct {
+	Kind string `json:"kind"`
+	Name string `json:"name"`
+}
+
+// Live says when a proxy had a change.
+type Live struct {
+	Pod   string        `json:"pod"`
+	After time.Duration `json:"after"`
+}
+
+// RejectedError is a change that a proxy refused.
+type RejectedError struct {
+	Pod    string
+	What   string // cluster outbound|8000||httpbin…
+	Reason string // Envoy's own words
+}
+
+// Error names the proxy, the resource and Envoy's reason.
+func (e *RejectedError) Error() string {
+	return fmt.Sprintf("the proxy of %s rejected %s: %s", e.Pod, e.What, e.Reason)
+}
+
+// AwaitLive waits until each of the proxies has all marks in its live configuration and has acknowledged to istiod all that
+// was sent, counted from since. A proxy that rejects the change is a *RejectedError.
+func AwaitLive(ctx context.Context, env Env, proxies []record.Proxy, marks []Mark, since time.Time) ([]Live, error) {
+	out := make([]Live, len(proxies))
+	g, gctx := errgroup.WithContext(ctx)
+	for i, p := range proxies {
+		g.Go(func() error {
+			for _, m := range marks {
+				if err := awaitMark(gctx, env, p, m); err != nil {
+					return err
+				}
+			}
+			out[i] = Live{Pod: p.Pod, After: time.Since(since)}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	return out, AwaitAcknowledged(ctx, env, proxies)
+}
+
+func awaitMark(ctx context.Context, env Env, p record.Proxy, m Mark) error {
+	looks := 0
+	err := poll(ctx, pollEvery, func() (bool, error, error) {
+		has, err := hasMark(ctx, env, p.Pod, m)
+		if err != nil {
+			return false, nil, err
+		}
+		if looks++; !has && looks%50 == 0 {
+			err = rejected(ctx, env, p)
+		}
+		return has, fmt.Errorf("the proxy of %s has no %s %s yet", p.Pod, m.Kind, m.Name), err
+	})
+	if err != nil {
+		return fmt.Errorf("change is not live: %w", err)
+	}
+	return nil
+}
+
+func hasMark(ctx context.Context, env Env, pod string, m Mark) (bool, error) {
+	path, want := "/config_dump?resource=dynamic_route_configs", []byte(`"`+m.Name+`"`)
+	if m.Kind == MarkCluster {
+		q := url.Values{"resource": {"dynamic_active_clusters"}, "mask": {"cluster.name"}, "name_regex": {".*" + regexp.QuoteMeta(m.Name) + ".*"}}
+		path, want = "/config_dump?"+q.Encode(), []byte(m.Name)
+	}
+	body, err := env.Admin(ctx, pod, "GET", path)
+	if err != nil {
+		return false, fmt.Errorf("config dump of the proxy of %s: %w", pod, err)
+	}
+	return bytes.Contains(body, want), nil
+}
+
+// rejected is a *RejectedError when the proxy holds an update that it refused, or istiod notes one.
+func rejected(ctx context.Context, env Env, p record.Proxy) error {
+	c, err := ReadConfig(ctx, env, p.Pod)
+	if err != nil {
+		return err
+	}
+	for what, why := range c.Rejected {
+		return &RejectedError{Pod: p.Pod, What: what, Reason: why}
+	}
+	all, err := readSync(ctx, env)
+	if err != nil {
+		return err
+	}
+	for kind, s := range all[p.Pod+"."+p.Namespace] {
+		if s.LastError != "" {
+			return &RejectedError{Pod: p.Pod, What: short(kind), Reason: s.LastError}
+		}
+	}
+	return nil
+}
+
+func short(typeURL string) string { return typeURL[strings.LastIndexByte(typeURL, '.')+1:] }
+
+// syncState is what istiod knows of one resource type at one proxy.
+type syncState struct {
+	Sent      string `json:"sent"`
+	Acked     string `json:"acked"`
+	LastError string `json:"lastError"`
+}
+
+func readSync(ctx context.Context, env Env) (map[string]map[string]syncState, error) {
+	body, err := env.Debug(ctx, "/debug/syncz")
+	if err != nil {
+		return nil, fmt.Errorf("istiod's sync state: %w", err)
+	}
+	var answer []struct {
+		Proxy     string               `json:"proxy"`
+		Resources map[string]syncState `json:"resources"`
+	}
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return nil, fmt.Errorf("istiod's sync state: %w", err)
+	}
+	out := map[string]map[string]syncState{}
+	for _, a := range answer {
+		out[a.Proxy] = a.Resources
+	}
+	return out, nil
+}
+
+// AwaitAcknowledged waits until each of the proxies has acknowledged all that istiod sent to it.
+func AwaitAcknowledged(ctx context.Context, env Env, proxies []record.Proxy) error {
+	return poll(ctx, pollEvery, func() (bool, error, error) {
+		all, err := readSync(ctx, env)
+		if err != nil {
+			return false, nil, err
+		}
+		for _, p := range proxies {
+			states, ok := all[p.Pod+"."+p.Namespace]
+			if !ok {
+				return false, fmt.Errorf("istiod does not know the proxy of %s", p.Pod), nil
+			}
+			for kind, s := range states {
+				if s.LastError != "" {
+					return false, nil, &RejectedError{Pod: p.Pod, What: short(kind), Reason: s.LastError}
+				}
+				if s.Sent != s.Acked {
+					return false, fmt.Errorf("the proxy of %s has not acknowledged %s", p.Pod, short(kind)), nil
+				}
+			}
+		}
+		return true, nil, nil
+	})
+}
+
+// AwaitSeen waits until istiod's own configuration holds the objects in the versions given. It is for kinds that leave no mark
+// in a proxy: what istiod pushes after this includes them.
+func AwaitSeen(ctx context.Context, env Env, objects []*unstructured.Unstructured) error {
+	return poll(ctx, pollEvery, func() (bool, error, error) {
+		body, err := env.Debug(ctx, "/debug/configz")
+		if err != nil {
+			return false, nil, fmt.Errorf("istiod's configuration: %w", err)
+		}
+		var answer []struct {
+			Kind     string            `json:"kind"`
+			Metadata metav1.ObjectMeta `json:"metadata"`
+		}
+		if err := json.Unmarshal(body, &answer); err != nil {
+			return false, nil, fmt.Errorf("istiod's configuration: %w", err)
+		}
+		seen := map[string]string{}
+		for _, a := range answer {
+			seen[a.Kind+" "+a.Metadata.Namespace+"/"+a.Metadata.Name] = a.Metadata.ResourceVersion
+		}
+		for _, o := range objects {
+			if key := o.GetKind() + " " + o.GetNamespace() + "/" + o.GetName(); seen[key] != o.GetResourceVersion() {
+				return false, fmt.Errorf("istiod has not seen %s in version %s yet", key, o.GetResourceVersion()), nil
+			}
+		}
+		return true, nil, nil
+	})
+}
+
+// SeenByIstiod reports whether istiod keeps objects of the kind in its configuration.
+func SeenByIstiod(u *unstructured.Unstructured) bool {
+	return strings.HasSuffix(u.GroupVersionKind().Group, ".istio.io")
+}
+
+// MarkFilter is an object that puts a mark of its own into every proxy and changes nothing else: an unused cluster.
+func MarkFilter(name string) (*unstructured.Unstructured, Mark) {
+	u := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "networking.istio.io/v1alpha3", "kind": "EnvoyFilter",
+		"metadata": map[string]any{"name": "squall-mark", "namespace": RootNamespace},
+		"spec": map[string]any{"configPatches": []any{map[string]any{
+			"applyTo": "CLUSTER",
+			"match":   map[string]any{"context": "ANY"},
+			"patch": map[string]any{"operation": "ADD", "value": map[string]any{
+				"name": name, "type": "STATIC", "connect_timeout": "1s",
+			}},
+		}}},
+	}}
+	return u, Mark{Kind: MarkCluster, Name: name}
+}
+
+// Configs reads the live configuration of each proxy.
+func Configs(ctx context.Context, env Env, proxies []record.Proxy) (map[string]*Config, error) {
+	out := map[string]*Config{}
+	for _, p := range proxies {
+		c, err := ReadConfig(ctx, env, p.Pod)
+		if err != nil {
+			return nil, err
+		}
+		out[p.Pod] = c
+	}
+	return out, nil
+}
+
+// AwaitConfigs waits until each proxy's live configuration is the given one again and everything is acknowledged.
+func AwaitConfigs(ctx context.Context, env Env, proxies []record.Proxy, want map[string]*Config) error {
+	g, gctx := errgroup.WithContext(ctx)
+	for _, p := range proxies {
+		g.Go(func() error {
+			digest := want[p.Pod].Digest()
+			return poll(gctx, 2*pollEvery, func() (bool, error, error) {
+				c, err := ReadConfig(gctx, env, p.Pod)
+				if err != nil {
+					return false, nil, err
+				}
+				if c.Digest() == digest {
+					return true, nil, nil
+				}
+				return false, fmt.Errorf("the proxy of %s differs from before in %s", p.Pod, strings.Join(want[p.Pod].Differs(c), ", ")), nil
+			})
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return AwaitAcknowledged(ctx, env, proxies)
+}
+
+// AwaitEndpoints waits until each proxy that knows a service of the namespace would send to exactly the service's ready
+// endpoints.
+func AwaitEndpoints(ctx context.Context, env Env, o *Objects, proxies []record.Proxy, namespace string) error {
+	list, err := o.Kube.DiscoveryV1().EndpointSlices(namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return fmt.Errorf("endpoints of %s: %w", namespace, err)
+	}
+	want := map[string][]string{} // by service, the addresses
+	for _, s := range list.Items {
+		service := s.Labels["kubernetes.io/service-name"]
+		for _, e := range s.Endpoints {
+			if e.Conditions.Ready == nil || *e.Conditions.Ready {
+				want[service] = append(want[service], e.Addresses...)
+			}
+		}
+	}
+	for _, p := range proxies {
+		err := poll(ctx, pollEvery, func() (bool, error, error) {
+			have, err := Endpoints(ctx, env, p.Pod)
+			if err != nil {
+				return false, nil, err
+			}
+			why := missingEndpoints(have, want, namespace)
+			if why != nil {
+				why = fmt.Errorf("the proxy of %s: %w", p.Pod, why)
+			}
+			return why == nil, why, nil
+		})
+		if err != nil {
+			return fmt.Errorf("endpoints are not known: %w", err)
+		}
+	}
+	return nil
+}
+
+func missingEndpoints(have, want map[string][]string, namespace string) error {
+	var errs []error
+	for service, addresses := range want {
+		suffix := "||" + service + "." + namespace + ".svc."
+		sort.Strings(addresses)
+		for cluster, hosts := range have {
+			if !strings.Contains(cluster, suffix) || !strings.HasPrefix(cluster, "outbound|") {
+				continue
+			}
+			var ips []string
+			for _, h := range hosts {
+				ip, _, _ := strings.Cut(h, ":")
+				ips = append(ips, ip)
+			}
+			sort.Strings(ips)
+			if strings.Join(ips, ",") != strings.Join(addresses, ",") {
+				errs = append(errs, fmt.Errorf("%s has the endpoints [%s], not [%s]", cluster, strings.Join(ips, " "), strings.Join(addresses, " ")))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Knows lists the proxies whose configuration has a cluster of one of the hosts: those that a rule for it concerns.
+func Knows(configs map[string]*Config, proxies []record.Proxy, host string) []record.Proxy {
+	var out []record.Proxy
+	for _, p := range proxies {
+		for name := range configs[p.Pod].Clusters {
+			if strings.HasPrefix(name, "outbound|") && strings.Contains(name, "|"+host) {
+				out = append(out, p)
+				break
+			}
+		}
+	}
+	return out
+}
