@@ -262,14 +262,19 @@ func Endpoints(ctx context.Context, env Env, pod string) (map[string][]string, e
 	return out, nil
 }
 
-// LoggedRequests is how many requests a proxy's own counters say it has finished on its inbound and outbound listeners:
-// the number of its access log entries for HTTP.
+// LoggedRequests is how many requests a proxy's own counters say it has finished on its inbound and outbound listeners since
+// it started: the number of its access log entries for HTTP.
 func LoggedRequests(s record.Stats) int64 {
 	var n int64
 	for name, v := range s {
-		if strings.HasSuffix(name, ".downstream_rq_completed") &&
-			(strings.HasPrefix(name, "http.inbound_") || strings.HasPrefix(name, "http.outbound_")) {
+		if !strings.HasPrefix(name, "http.inbound_") && !strings.HasPrefix(name, "http.outbound_") {
+			continue
+		}
+		switch {
+		case strings.HasSuffix(name, ".downstream_rq_total"):
 			n += v
+		case strings.HasSuffix(name, ".downstream_rq_active"):
+			n -= v
 		}
 	}
 	return n

@@ -5,7 +5,6 @@ package mesh
 import (
 	"context"
 	"fmt"
-	"io"
 	"time"
 
 	"k8s.io/client-go/rest"
@@ -26,17 +25,26 @@ type Env interface {
 	// Debug asks istiod's debug interface: the body of GET path.
 	Debug(ctx context.Context, path string) ([]byte, error)
 	// CaptureAccess sends the access log of every proxy to the writers that open makes, until the returned stop is called.
-	CaptureAccess(open func(pod string) (io.WriteCloser, error)) (Capture, error)
+	CaptureAccess(open func(pod string) (LineWriter, error)) (Capture, error)
+	// AwaitAccess returns when want entries of HTTP requests have come from the pod's proxy since it started, captured or
+	// not. When ctx ends first, the error says how many came.
+	AwaitAccess(ctx context.Context, pod string, want int64) error
+	// Logs returns the last lines of a pod's application.
+	Logs(ctx context.Context, pod string, lines int) (string, error)
 	// Failed yields the reason when a part of the mesh that must live has died: istiod, a proxy or an application.
 	Failed() <-chan error
 	// Versions names what runs: istiod, envoy and others.
 	Versions() map[string]string
 }
 
+// LineWriter takes access log entries, one a call.
+type LineWriter interface {
+	Line(entry []byte) error
+	Close() error
+}
+
 // Capture is access logs on their way to disk.
 type Capture interface {
-	// Await returns when the pod's log has at least want entries, or with how many there are when ctx ends.
-	Await(ctx context.Context, pod string, want int64) (int64, error)
 	// Stop ends the capture and closes the writers; write errors that were met on the way come out here.
 	Stop() error
 }

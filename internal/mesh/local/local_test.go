@@ -139,7 +139,7 @@ func TestHTTPBinBehindSidecars(t *testing.T) {
 		t.Fatal(err)
 	}
 	var buf bytes.Buffer
-	c, err := m.CaptureAccess(func(string) (io.WriteCloser, error) { return nopCloser{&buf}, nil })
+	c, err := m.CaptureAccess(func(string) (mesh.LineWriter, error) { return nopCloser{&buf}, nil })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +153,7 @@ func TestHTTPBinBehindSidecars(t *testing.T) {
 			t.Fatalf("code %d: %s", code, body)
 		}
 	}
-	if _, err := c.Await(ctx, "httpbin-0", 1); err != nil {
+	if err := m.AwaitAccess(ctx, "httpbin-0", 1); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.Stop(); err != nil {
@@ -177,9 +177,10 @@ func TestHTTPBinBehindSidecars(t *testing.T) {
 	t.Logf("%s %v", b, err)
 }
 
-type nopCloser struct{ io.Writer }
+type nopCloser struct{ *bytes.Buffer }
 
-func (nopCloser) Close() error { return nil }
+func (b nopCloser) Line(l []byte) error { b.Write(l); return nil }
+func (nopCloser) Close() error          { return nil }
 
 func get(t *testing.T, url string) (int, string) {
 	t.Helper()
