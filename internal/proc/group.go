@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"runtime"
 	"slices"
 	"sync"
+	"syscall"
 )
 
 // Group is the children of one mesh. Make it with NewGroup, end it with StopAll.
@@ -65,8 +67,21 @@ func (g *Group) Start(ctx context.Context, spec Spec) (*Process, error) {
 	return g.start(ctx, spec, false)
 }
 
+// shareFileLimit lets children have this process's limit of open files. Go raises its own to the most allowed, but gives
+// children the one it was started with, unless the program has set one itself: often 1024, too few for a proxy under load.
+func shareFileLimit() error {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return os.NewSyscallError("read the limit of open files", err)
+	}
+	return os.NewSyscallError("set the limit of open files", syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit))
+}
+
 // start starts spec on the group's thread.
 func (g *Group) start(ctx context.Context, spec Spec, contain bool) (*Process, error) {
+	if err := shareFileLimit(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", spec.Name, err)
+	}
 	cmd := exec.Command(spec.Path, spec.Args...)
 	cmd.Env, cmd.Dir, cmd.SysProcAttr = spec.Env, spec.Dir, attributes(contain)
 	out, err := openOutput(cmd, spec)

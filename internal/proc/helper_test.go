@@ -3,6 +3,7 @@ package proc
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"strings"
@@ -29,6 +30,8 @@ func helper(mode string, args []string) int {
 			fmt.Fprintf(os.Stderr, "line %d\n", i)
 		}
 		return 3
+	case "lowlimit":
+		return lowLimit()
 	case "print":
 		fmt.Println(strings.Join(args, "\n"))
 		return 0
@@ -89,4 +92,25 @@ func parent(fifo string) int {
 // helperSpec is this test program in another role.
 func helperSpec(mode string, args ...string) Spec {
 	return Spec{Name: mode, Path: "/proc/self/exe", Args: args, Env: []string{helperEnv + "=" + mode}, Grace: 10 * time.Second}
+}
+
+// lowLimit is a Squall in a shell with a low soft limit of open files: it prints the limits of a child and its own.
+func lowLimit() int {
+	var read []byte
+	g := NewGroup(nil)
+	spec := Spec{Name: "sh", Path: "/bin/sh", Args: []string{"-c", "ulimit -Sn"}}
+	spec.Stdout = func(r io.Reader) (err error) { read, err = io.ReadAll(r); return err }
+	p, err := g.Start(context.Background(), spec)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 93
+	}
+	<-p.Done()
+	var own syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &own); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 92
+	}
+	fmt.Println(strings.TrimSpace(string(read)), own.Cur)
+	return 0
 }

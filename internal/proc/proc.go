@@ -8,6 +8,7 @@
 //   - A child leads a process group of its own, so Ctrl-C in the shell reaches Squall only, which then stops its
 //     children in order. When a child ends, whatever is left of its process group is killed.
 //   - An ended child is reaped at once.
+//   - A child may open as many files as this process may.
 //
 // A grandchild is safe in an orderly stop only, since the parent-death signal is not inherited. A program that may fork is
 // started with Spec.Contain, in a PID namespace of its own, where the kernel kills everything as soon as the first process

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -303,6 +304,17 @@ func TestStopAllInReverseOrderWithoutLeaks(t *testing.T) {
 	r.r.Close()
 	awaitEqual(t, "open files", fds, func() int { return countFDs(t) })
 	awaitEqual(t, "goroutines", goroutines, runtime.NumGoroutine)
+}
+
+// A child gets the limit that this process may use, not the lower one that the shell set for both.
+func TestChildrenShareTheFileLimit(t *testing.T) {
+	cmd := exec.Command("/bin/sh", "-c", "ulimit -Sn 100 && ulimit -Hn 300 && exec "+os.Args[0])
+	cmd.Env = []string{helperEnv + "=lowlimit"}
+	out, err := cmd.CombinedOutput()
+	var child, own int
+	if n, scanErr := fmt.Sscan(string(out), &child, &own); err != nil || n != 2 || child != own || child <= 100 {
+		t.Errorf("the limits of child and parent are %q, %v, %v; want the same, more than 100", out, err, scanErr)
+	}
 }
 
 func countFDs(t *testing.T) int {

