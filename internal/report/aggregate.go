@@ -38,6 +38,7 @@ type rowKey struct {
 type aggregator struct {
 	data    PhaseData
 	started bool
+	end     float64 // of the load; 0 when it is not known
 	answers map[answerKey]int
 	rows    map[rowKey]int64
 	rest    int64
@@ -56,8 +57,9 @@ func newAggregator(name string, load *record.Load) *aggregator {
 	}
 	if load != nil {
 		a.data.Start, a.started = load.Start, true
-		if w := load.Seconds / 60; w > 0 {
-			a.data.Width = niceCeil(w)
+		if n := min(60, max(12, load.Count/6)); load.Seconds > 0 {
+			a.data.Width = load.Seconds / float64(n)
+			a.end = load.Start + load.Seconds
 		}
 	}
 	return a
@@ -92,6 +94,9 @@ func (a *aggregator) answer(k answerKey) int {
 func (a *aggregator) addTime(start float64, answer int) {
 	if !a.started {
 		a.data.Start, a.started = start, true
+	}
+	if start == a.end {
+		start -= a.data.Width / 2 // the last bucket includes the end
 	}
 	at := func() int { return int(max(0, math.Floor((start-a.data.Start)/a.data.Width))) }
 	for at() >= maxBuckets {
@@ -257,15 +262,4 @@ func add(counts *[]int64, i int, n int64) {
 		*counts = append(*counts, 0)
 	}
 	(*counts)[i] += n
-}
-
-// niceCeil is the least of 1, 2 and 5 times a power of ten that is not below x, which must be positive.
-func niceCeil(x float64) float64 {
-	p := math.Pow(10, math.Floor(math.Log10(x)))
-	for _, m := range []float64{1, 2, 5} {
-		if m*p >= x*(1-1e-12) {
-			return m * p
-		}
-	}
-	return 10 * p
 }

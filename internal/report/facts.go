@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -16,6 +17,19 @@ func verdictLine(d Data) string {
 		s += fmt.Sprintf(" (report: %s)", clean(d.Dir+"/"+record.ReportFile))
 	}
 	return s
+}
+
+// runLine is which run it was, where and how long it took.
+func runLine(r check.Result) string {
+	return fmt.Sprintf("%s on %s, seed %d, %s", cmp.Or(r.RunID, "without an id"), cmp.Or(r.Env, "an unknown environment"), r.Seed, took(r.Seconds))
+}
+
+// took is a duration that is 0 when it was not recorded.
+func took(seconds float64) string {
+	if seconds == 0 {
+		return "duration not recorded"
+	}
+	return formatSeconds(seconds)
 }
 
 func reasonOf(s string) string {
@@ -104,7 +118,7 @@ func title(o check.Outcome) string {
 	return o.Name
 }
 
-// measureLine is a measure with all its evidence: "ratio(code == 503) = 0.4533 [0.398, 0.51] (95 % wilson), n 300, client records".
+// measureLine is a measure with all its evidence: "ratio(code == 503) = 45.33 % [39.79 %, 50.99 %] (95 % wilson), n 300, client records".
 func measureLine(m check.Measure, limit string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s = %s", m.Expr, measureValue(m, limit))
@@ -124,14 +138,15 @@ func measureLine(m check.Measure, limit string) string {
 	return b.String()
 }
 
-// evidence are the lines under an outcome: its measures, its limit, and how many requests it would have needed.
+// evidence are the lines under an outcome: its measures, how many requests it would have needed, and the limit where it
+// is about one measure; else the outcome's title has it.
 func evidence(o check.Outcome) []string {
 	var out []string
 	for _, m := range o.Measures {
 		out = append(out, measureLine(m, o.Limit))
 	}
-	if o.Limit != "" {
-		out = append(out, "limit "+o.Limit)
+	if len(out) == 1 && o.Limit != "" {
+		out[0] += "; limit " + o.Limit
 	}
 	if o.Need > 0 {
 		out = append(out, "needs about "+plural(o.Need, "request", "requests"))

@@ -68,17 +68,22 @@ func roundTo(v float64, digits int) float64 {
 	return math.Round(v*p) / p
 }
 
-// formatIn writes a value in the measure's unit. Ratios are percentages only where the author's limit is one, so that
-// value and limit can be compared at a glance.
+// formatIn writes a value in the measure's unit. Ratios are percentages, as in the checks' reasons.
 func formatIn(v float64, m check.Measure, limit string) string {
 	switch {
 	case m.Unit == "s":
 		return formatSeconds(v)
-	case m.Unit == "" && strings.Contains(limit, "%"):
-		return formatNumber(v*100) + " %"
+	case m.Unit == "1/s":
+		return formatNumber(roundTo(v, 2)) + "/s"
+	case m.Unit == "" && (isRatio(m) || strings.Contains(limit, "%")):
+		return formatNumber(roundTo(v*100, 4)) + " %"
 	default:
 		return formatNumber(v)
 	}
+}
+
+func isRatio(m check.Measure) bool {
+	return strings.HasPrefix(m.Expr, "ratio(") || strings.HasPrefix(m.Expr, "delta(ratio(")
 }
 
 func measureValue(m check.Measure, limit string) string {

@@ -23,7 +23,7 @@ func Markdown(w io.Writer, d Data) error {
 	if r.Hypothesis != "" {
 		fmt.Fprintf(&b, "> %s\n\n", md(r.Hypothesis))
 	}
-	fmt.Fprintf(&b, "Run %s on %s, seed %d, %s\n", md(r.RunID), md(r.Env), r.Seed, formatSeconds(r.Seconds))
+	fmt.Fprintf(&b, "Run %s\n", md(runLine(r)))
 	const cut = "\n*The rest is left out here; the report has it.*\n"
 	for _, section := range markdownSections(d) {
 		if b.Len()+len(section)+len(cut) > maxMarkdown {
@@ -39,14 +39,15 @@ func Markdown(w io.Writer, d Data) error {
 func markdownSections(d Data) []string {
 	var out []string
 	for _, p := range d.Result.Phases {
-		out = append(out, fmt.Sprintf("\n### %s %s\n\n%s\n\n", verdictMark(p.Verdict), md(p.Name), md(loadLine(phaseOf(d, p.Name)))))
+		out = append(out, fmt.Sprintf("\n### %s %s: %s\n\n%s; load: %s\n\n", verdictMark(p.Verdict), p.Verdict, md(p.Name), md(reasonOf(p.Reason)),
+			md(loadLine(phaseOf(d, p.Name)))))
 		for _, live := range eventTexts(d, p.Name, "live") {
-			out = append(out, md(live)+"\n\n")
+			out = append(out, "◆ "+md(live)+"\n\n")
 		}
 		out = append(out, markdownTable(p.Outcomes)...)
 	}
 	rb := d.Result.Rollback
-	out = append(out, fmt.Sprintf("\n### %s rollback\n\n%s\n\n", verdictMark(rb.Verdict), md(reasonOf(rb.Reason))))
+	out = append(out, fmt.Sprintf("\n### %s %s: rollback\n\n%s\n\n", verdictMark(rb.Verdict), rb.Verdict, md(reasonOf(rb.Reason))))
 	out = append(out, markdownTable(rb.Outcomes)...)
 	for _, m := range d.Missing {
 		out = append(out, "\n- missing: "+md(m)+"\n")
@@ -90,7 +91,7 @@ func verdictMark(v check.Verdict) string {
 func md(s string) string {
 	var b strings.Builder
 	for _, r := range clean(s) {
-		if strings.ContainsRune("&<>|`*_~[]()#!\\\"'@$:", r) {
+		if strings.ContainsRune("&<>|`*_~[]#\\@$:", r) {
 			fmt.Fprintf(&b, "&#%d;", r)
 			continue
 		}
@@ -99,7 +100,7 @@ func md(s string) string {
 	return b.String()
 }
 
-// Annotations writes at most ten GitHub workflow commands, one for each outcome that did not pass, at the scenario's
+// Annotations writes at most ten GitHub workflow commands, one for each outcome or phase that did not pass, at the scenario's
 // line where it is known. When there are more, the last one counts them. Nothing is written for a run that passed.
 func Annotations(w io.Writer, d Data) error {
 	all := annotations(d)
@@ -117,10 +118,14 @@ func annotations(d Data) []string {
 	var out []string
 	phases := append(append([]check.PhaseResult(nil), d.Result.Phases...), d.Result.Rollback)
 	for _, p := range phases {
+		before := len(out)
 		for _, o := range p.Outcomes {
 			if o.Verdict != check.Pass {
 				out = append(out, annotation(d, placeOf(d.Spec, p.Name, o), fmt.Sprintf("%s %s: %s", o.Verdict, title(o), reasonOf(o.Reason))))
 			}
+		}
+		if p.Verdict != check.Pass && len(out) == before && p.Name != "" {
+			out = append(out, annotation(d, "", fmt.Sprintf("%s %s: %s", p.Verdict, p.Name, reasonOf(p.Reason))))
 		}
 	}
 	if len(out) == 0 {

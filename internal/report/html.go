@@ -43,8 +43,8 @@ func HTML(w io.Writer, d Data) error {
 	return err
 }
 
-// page is what the templates print: all figures are already texts and positions.
-type page struct {
+// pageView is what the templates print: all figures are already texts and positions.
+type pageView struct {
 	Data
 	Verdict   check.Verdict
 	Reason    string
@@ -109,9 +109,9 @@ type rowView struct {
 
 type eventRow struct{ At, Phase, Kind, Text, Took, Data string }
 
-func newPage(d Data) page {
+func newPage(d Data) pageView {
 	r := d.Result
-	p := page{Data: d, Verdict: r.Verdict, Reason: reasonOf(r.Reason), Mark: verdictSign(r.Verdict)}
+	p := pageView{Data: d, Verdict: r.Verdict, Reason: reasonOf(r.Reason), Mark: verdictSign(r.Verdict)}
 	p.Facts = runFacts(d)
 	for _, k := range slices.Sorted(maps.Keys(r.Versions)) {
 		p.Versions = append(p.Versions, fact{k, r.Versions[k]})
@@ -151,8 +151,16 @@ func runFacts(d Data) []fact {
 	if !r.Start.IsZero() {
 		f = append(f, fact{"Started", r.Start.UTC().Format(time.RFC3339)})
 	}
-	f = append(f, fact{"Took", formatSeconds(r.Seconds)}, fact{"Ended", ended(d.Manifest)}, fact{"Exit code", fmt.Sprint(r.ExitCode)})
+	f = append(f, fact{"Took", took(r.Seconds)}, fact{"Ended", ended(d.Manifest)}, fact{"Exit code", exitCode(r)})
 	return slices.DeleteFunc(f, func(f fact) bool { return f.Value == "" })
+}
+
+// exitCode is not shown as 0 where the verdict says that it cannot be.
+func exitCode(r check.Result) string {
+	if r.ExitCode == 0 && r.Verdict != check.Pass {
+		return "not recorded"
+	}
+	return fmt.Sprint(r.ExitCode)
 }
 
 func ended(m record.Manifest) string {
@@ -194,7 +202,7 @@ func newRollbackView(d Data) rollbackView {
 	m := d.Manifest.Rollback
 	return rollbackView{
 		Result: d.Result.Rollback, Reason: reasonOf(d.Result.Rollback.Reason), Tried: m.Tried, Parts: rollbackParts(m),
-		Errors: m.Errors, Took: formatSeconds(m.Seconds), Outcomes: outcomeViews(d.Result.Rollback.Outcomes),
+		Errors: m.Errors, Took: took(m.Seconds), Outcomes: outcomeViews(d.Result.Rollback.Outcomes),
 	}
 }
 

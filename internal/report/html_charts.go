@@ -9,7 +9,7 @@ import (
 // The charts are SVG whose horizontal positions are percent of the width and whose vertical ones are pixels, so that
 // they fit any screen without their text being scaled; colours are CSS classes, so that they follow light and dark.
 const (
-	plotTop    = 34.0 // room above the bars for marks
+	plotTop    = 42.0 // room above the bars for marks
 	plotHeight = 120.0
 	plotBottom = plotTop + plotHeight
 	chartH     = plotBottom + 20
@@ -17,12 +17,12 @@ const (
 )
 
 type barChart struct {
-	Height, Bottom float64
-	Columns        []column
-	Grid           []gridLine
-	Ticks          []tick
-	Legend         []legend
-	Text           string // for those who do not see the drawing
+	Height, Bottom, TickEnd float64
+	Columns                 []column
+	Grid                    []gridLine
+	Ticks                   []tick
+	Legend                  []legend
+	Text                    string // for those who do not see the drawing
 }
 
 type histogram struct {
@@ -44,7 +44,7 @@ type rect struct {
 
 type gridLine struct {
 	Y     float64
-	Label string
+	Label string // shown for the first one only
 }
 
 type tick struct {
@@ -72,7 +72,7 @@ func newBarChart(p PhaseData, classes []string) *barChart {
 	if p.Count == 0 {
 		return nil
 	}
-	c := &barChart{Height: chartH, Bottom: plotBottom, Legend: newLegend(p, classes)}
+	c := &barChart{Height: chartH, Bottom: plotBottom, TickEnd: plotBottom + 4, Legend: newLegend(p, classes)}
 	top := maxSum(p.Buckets)
 	n := float64(len(p.Buckets))
 	for i, b := range p.Buckets {
@@ -98,7 +98,7 @@ func newHistogram(p PhaseData, classes []string) *histogram {
 		return nil
 	}
 	bins := mergeBins(l.Bins)
-	h := &histogram{barChart: barChart{Height: chartH, Bottom: plotBottom, Legend: newLegend(p, classes)}}
+	h := &histogram{barChart: barChart{Height: chartH, Bottom: plotBottom, TickEnd: plotBottom + 4, Legend: newLegend(p, classes)}}
 	counts := make([][]int64, len(bins))
 	for i, b := range bins {
 		counts[i] = b.Counts
@@ -118,11 +118,11 @@ func newHistogram(p PhaseData, classes []string) *histogram {
 		value float64
 	}{{"p50", l.P50}, {"p90", l.P90}, {"p99", l.P99}} {
 		x := at(q.value)
-		h.Marks = append(h.Marks, mark{x, 9 + float64(i)*11, q.name + " " + formatSeconds(q.value), anchorAt(x)})
+		h.Marks = append(h.Marks, mark{x, 9 + float64(i)*13, q.name + " " + formatSeconds(q.value), anchorAt(x)})
 	}
 	h.Text = fmt.Sprintf("Latency of %s requests: p50 %s, p90 %s, p99 %s, least %s, greatest %s", formatCount(l.Count),
 		formatSeconds(l.P50), formatSeconds(l.P90), formatSeconds(l.P99), formatSeconds(l.Min), formatSeconds(l.Max))
-	h.Note = fmt.Sprintf("min %s · max %s · logarithmic axis, percentiles to %d significant digits", formatSeconds(l.Min),
+	h.Note = fmt.Sprintf("%s to %s · logarithmic axis · percentiles to %d digits", formatSeconds(l.Min),
 		formatSeconds(l.Max), l.SignificantFigures)
 	return h
 }

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -62,7 +63,20 @@ func newTimeline(d Data) timeline {
 		return !known && e.Kind != "rollback" && !(e.Phase == "" && (e.Kind == "mesh" || e.Kind == "process"))
 	}
 	t.add(d, end, lane{Name: "run"}, others)
+	slices.SortStableFunc(t.Lanes, func(a, b lane) int { return cmp.Compare(a.first(), b.first()) })
 	return t
+}
+
+// first is where the lane begins; an empty lane comes last.
+func (l lane) first() float64 {
+	x := math.Inf(1)
+	for _, s := range l.Spans {
+		x = min(x, s.X)
+	}
+	for _, p := range l.Points {
+		x = min(x, p.X)
+	}
+	return x
 }
 
 // add fills the lane with its events and appends it, if there is anything in it.
@@ -102,7 +116,7 @@ func eventClass(kind string) string {
 
 // timeTicks are four to ten round times from 0 to the end.
 func timeTicks(end float64) []tick {
-	step := niceCeil(end / 6)
+	step := niceCeil(end / 9)
 	var out []tick
 	for i := 0; ; i++ {
 		v := float64(i) * step
@@ -113,4 +127,15 @@ func timeTicks(end float64) []tick {
 		out = append(out, tick{roundTo(x, 3), formatSeconds(roundTo(v, 6)), anchorAt(math.Max(x, 0))})
 	}
 	return out
+}
+
+// niceCeil is the least of 1, 2 and 5 times a power of ten that is not below x, which must be positive.
+func niceCeil(x float64) float64 {
+	p := math.Pow(10, math.Floor(math.Log10(x)))
+	for _, m := range []float64{1, 2, 5} {
+		if m*p >= x*(1-1e-12) {
+			return m * p
+		}
+	}
+	return 10 * p
 }

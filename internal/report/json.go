@@ -12,7 +12,7 @@ import (
 )
 
 // SchemaID is the $id of result.json's JSON Schema.
-const SchemaID = "https://squall.dev/schemas/result.v1alpha1.json"
+const SchemaID = "urn:squall:v1alpha1:result"
 
 // JSON writes a result as result.json has it.
 func JSON(w io.Writer, r check.Result) error {
@@ -29,6 +29,9 @@ func Schema() ([]byte, error) {
 		LookupComment:             describe,
 	}
 	s := r.Reflect(check.Result{})
+	for _, def := range s.Definitions {
+		allowNull(def)
+	}
 	s.ID = SchemaID
 	s.Title = "Squall result"
 	b, err := json.MarshalIndent(s, "", "  ")
@@ -39,31 +42,23 @@ func Schema() ([]byte, error) {
 }
 
 func mapVerdict(t reflect.Type) *jsonschema.Schema {
-	switch t {
-	case reflect.TypeFor[check.Verdict]():
-		s := &jsonschema.Schema{Type: "string", Description: "Only PASS is a success."}
-		for v := check.Inconclusive; v <= check.Halted; v++ {
-			s.Enum = append(s.Enum, v.String())
-		}
-		return s
-	case reflect.TypeFor[[]check.Outcome](), reflect.TypeFor[[]check.PhaseResult](), reflect.TypeFor[map[string]string]():
-		return nullable(t)
+	if t != reflect.TypeFor[check.Verdict]() {
+		return nil
 	}
-	return nil
+	s := &jsonschema.Schema{Type: "string", Description: "Only PASS is a success."}
+	for v := check.Inconclusive; v <= check.Halted; v++ {
+		s.Enum = append(s.Enum, v.String())
+	}
+	return s
 }
 
-// nullable is for slices and maps that Go writes as null when nothing was put into them, as in a run that died early.
-func nullable(t reflect.Type) *jsonschema.Schema {
-	var full *jsonschema.Schema
-	switch t {
-	case reflect.TypeFor[[]check.Outcome]():
-		full = &jsonschema.Schema{Type: "array", Items: &jsonschema.Schema{Ref: "#/$defs/Outcome"}}
-	case reflect.TypeFor[[]check.PhaseResult]():
-		full = &jsonschema.Schema{Type: "array", Items: &jsonschema.Schema{Ref: "#/$defs/PhaseResult"}}
-	default:
-		full = &jsonschema.Schema{Type: "object", AdditionalProperties: &jsonschema.Schema{Type: "string"}}
+// allowNull makes null valid for the slices and maps of a type: Go writes an empty one so, as in a run that died early.
+func allowNull(s *jsonschema.Schema) {
+	for p := s.Properties.Oldest(); p != nil; p = p.Next() {
+		if p.Value.Type == "array" || p.Value.Type == "object" {
+			p.Value = &jsonschema.Schema{OneOf: []*jsonschema.Schema{p.Value, {Type: "null"}}}
+		}
 	}
-	return &jsonschema.Schema{OneOf: []*jsonschema.Schema{full, {Type: "null"}}}
 }
 
 // describe gives the fields whose meaning is not plain from their names a description.

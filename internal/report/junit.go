@@ -46,11 +46,10 @@ func junitCases(d Data) []junit.Testcase {
 	for _, p := range d.Result.Phases {
 		cases = append(cases, junitPhase(d, p, p.Name)...)
 	}
-	cases = append(cases, junitPhase(d, d.Result.Rollback, "rollback")...)
 	if d.Result.Verdict != check.Pass && !slices.ContainsFunc(cases, isBad) {
 		cases = append(cases, junitCase(d, "run", check.Outcome{Name: "verdict", Verdict: d.Result.Verdict, Reason: d.Result.Reason}))
 	}
-	return cases
+	return append(cases, junitPhase(d, d.Result.Rollback, "rollback")...)
 }
 
 func isBad(c junit.Testcase) bool { return c.Failure != nil || c.Error != nil }

@@ -128,7 +128,6 @@ func newAxis(l limits, lo, hi float64, m check.Measure) axis {
 			lo, hi = min(lo, v), max(hi, v)
 		}
 	}
-	ratio := strings.HasPrefix(m.Expr, "ratio(")
 	low := lo
 	span := hi - lo
 	if span == 0 {
@@ -138,7 +137,7 @@ func newAxis(l limits, lo, hi float64, m check.Measure) axis {
 	if low >= 0 && (ax.lo < 0 || low < hi/2) {
 		ax.lo = 0
 	}
-	if ratio && hi > 0.5 {
+	if isRatio(m) && hi > 0.5 {
 		ax.hi = max(1, hi)
 	}
 	return ax

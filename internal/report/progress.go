@@ -160,11 +160,12 @@ func snapshotLine(s Snapshot) string {
 	}
 	codes := make([]string, 0, len(s.Codes))
 	for _, c := range slices.Sorted(maps.Keys(s.Codes)) {
-		name := strconv.Itoa(c)
-		if c == 0 {
-			name = "no answer"
+		if c != 0 {
+			codes = append(codes, strconv.Itoa(c)+":"+formatCount(s.Codes[c]))
 		}
-		codes = append(codes, name+":"+formatCount(s.Codes[c]))
+	}
+	if n := s.Codes[0]; n > 0 {
+		codes = append(codes, "no answer:"+formatCount(n))
 	}
 	return fmt.Sprintf("%s %.1f s  %s  %s/s  %s", s.Phase, s.Elapsed.Seconds(), done, formatNumber(roundTo(s.QPS, 0)), strings.Join(codes, " "))
 }

@@ -145,3 +145,36 @@ func sampleLoads(d *Data) {
 	load("breaker", 3, 300, 0.451, 0.412, true)
 	load("recovery", 1, 50, 0.95, 0.09, false)
 }
+
+// failed is a run in which nothing went well, with text in it that tries to break out.
+func failed() Data {
+	d := sample()
+	const evil = "\"><script>alert(1)</script>\x1b[31m\u202e&amp;'`|"
+	d.Result.Scenario, d.Result.Hypothesis = "circuit"+evil, "</p><img src=http://evil.example/x onerror=alert(1)>\n::error::no\n##[error]no"
+	d.Result.Verdict, d.Result.Reason, d.Result.ExitCode = check.Fail, "ratio(code == 503) is 0, not in [0.1, 0.95]"+evil, 1
+	b := &d.Result.Phases[1]
+	b.Name, b.Verdict, b.Reason = "breaker"+evil, check.Fail, "1 of 3 checks failed, 1 is inconclusive"
+	b.Outcomes[0].Verdict, b.Outcomes[0].Reason = check.Fail, "ratio(code == 503) is 0, not in [0.1, 0.95]\nPASS circuit: all is well"+evil
+	b.Outcomes[0].Measures[0] = check.Measure{Expr: "ratio(code == 503)", Value: ptr(0), Lo: ptr(0), Hi: ptr(0.0126), Confidence: 0.95, Method: "clopper-pearson", N: 300, Source: evil}
+	b.Outcomes[1].Verdict, b.Outcomes[1].Need, b.Outcomes[1].Reason = check.Inconclusive, 299, "no sample matches code == 503"
+	b.Outcomes[1].Measures[0] = check.Measure{Expr: "p99(code == 503)", N: 0, Unit: "s", Source: "client records", Missing: "no sample matches"}
+	b.Outcomes[3].Verdict, b.Outcomes[3].Reason = check.Error, "stats of squall-load: connection refused ]]> \x00\ufffe"
+	d.Result.Rollback.Verdict, d.Result.Rollback.Reason = check.Halted, "1 object differs"
+	d.Result.Rollback.Outcomes = nil
+	d.Manifest.Rollback = record.Rollback{Tried: true, Objects: "DestinationRule squall/httpbin differs", Errors: []string{"update httpbin: conflict" + evil}}
+	d.Manifest.Error, d.Manifest.Ended = "istiod is gone"+evil, "error"
+	d.Phases[1].Name, d.Phases[1].Load.URL = b.Name, "http://httpbin:8000/"+evil
+	d.Phases[1].Rows = append(d.Phases[1].Rows, Row{Code: 0, Error: evil, Flags: evil, Version: evil, Count: 1}, Row{Flags: "?", Code: 503, Count: 1})
+	d.Phases[2].Load = nil
+	for i := range d.Events {
+		if d.Events[i].Phase == "breaker" {
+			d.Events[i].Phase = b.Name
+		}
+	}
+	d.Events = append(d.Events, record.Event{At: 1.1, Phase: b.Name, Kind: "error", Text: evil, Data: map[string]any{evil: evil}})
+	d.Objects[0].Name, d.Objects[0].After = evil, d.Objects[0].After+evil
+	d.Proxies[0].Labels[evil] = evil
+	d.Missing = []string{"requests of phase recovery cannot be read: " + evil}
+	d.Dir = "reports/it's " + evil
+	return d
+}

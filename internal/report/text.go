@@ -26,6 +26,9 @@ func Text(w io.Writer, d Data, o Options) error {
 		t.phase(d, p)
 	}
 	t.rollback(d)
+	if d.Dir != "" || len(d.Missing) > 0 {
+		t.b.WriteByte('\n')
+	}
 	for _, m := range d.Missing {
 		t.line("", "missing  ", m)
 	}
@@ -104,7 +107,7 @@ func (t *textWriter) head(d Data) {
 	if r.Hypothesis != "" {
 		t.line("", "expects  ", r.Hypothesis)
 	}
-	t.line("", "run      ", fmt.Sprintf("%s on %s, seed %d, %s", r.RunID, r.Env, r.Seed, formatSeconds(r.Seconds)))
+	t.line("", "run      ", runLine(r))
 }
 
 func (t *textWriter) phase(d Data, p check.PhaseResult) {
@@ -129,7 +132,7 @@ func (t *textWriter) outcomes(outcomes []check.Outcome) {
 		}
 		t.verdict("  ", o.Verdict, name)
 		const under = "               "
-		if o.Verdict != check.Pass && o.Reason != "" {
+		if (o.Verdict != check.Pass || len(o.Measures) == 0) && o.Reason != "" {
 			t.line(under, "", o.Reason)
 		}
 		for _, e := range evidence(o) {
@@ -142,18 +145,20 @@ func (t *textWriter) rollback(d Data) {
 	t.b.WriteByte('\n')
 	p, m := d.Result.Rollback, d.Manifest.Rollback
 	t.verdict("", p.Verdict, "rollback: "+reasonOf(p.Reason))
-	if m.Tried {
+	switch {
+	case !m.Tried:
+		t.line("  ", "tried ", "no, or the run left no record of it")
+	case len(p.Outcomes) > 0:
+		t.line("  ", "took  ", took(m.Seconds))
+	default:
 		parts := make([]string, 0, 3)
 		for _, part := range rollbackParts(m) {
 			parts = append(parts, part.Name+" "+part.Text)
 		}
-		t.line("  ", "parts ", strings.Join(parts, ", ")+" in "+formatSeconds(m.Seconds))
-	} else {
-		t.line("  ", "parts ", "it was not tried, or the run left no record of it")
+		t.line("  ", "parts ", strings.Join(parts, ", ")+"; "+took(m.Seconds))
 	}
 	for _, e := range m.Errors {
 		t.line("  ", "error ", e)
 	}
 	t.outcomes(p.Outcomes)
-	t.b.WriteByte('\n')
 }
