@@ -212,3 +212,21 @@ func TestHTMLByKeyboard(t *testing.T) {
 	}
 	t.Fatal("60 times Tab did not reach an object")
 }
+
+// TestHTMLPrint shows that what is folded on the screen is on paper.
+func TestHTMLPrint(t *testing.T) {
+	ctx := browser(t)
+	if err := chromedp.Do(ctx, chromedp.Navigate(writeReport(t, sample()))); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Media: "print"}); err != nil {
+		t.Fatal(err)
+	}
+	height, err := chromedp.Run(ctx, chromedp.Evaluate[float64](`document.querySelector(".diff").getBoundingClientRect().height`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if height < 100 {
+		t.Errorf("the first difference is %v pixels high on paper, want it unfolded", height)
+	}
+}
