@@ -23,6 +23,7 @@ const (
 	maxNodes   = 100_000 // after aliases are resolved
 	maxNesting = 64
 	maxAnchors = 1000
+	maxTokens  = 50_000 // the parser's time grows with the square of a mapping's keys
 )
 
 // parseYAML reads all documents of a file. Problems are those of YAML itself; where there are some, the documents hold
@@ -87,6 +88,10 @@ func readable(file string, data []byte) *Problem {
 func tokenize(file string, data []byte) (tokens token.Tokens, p *Problem) {
 	defer recoverAs(file, &p)
 	tokens = lexer.Tokenize(string(data))
+	if len(tokens) > maxTokens {
+		return nil, &Problem{Pos: posOf(file, tokens[maxTokens]), Hint: "split the file",
+			What: fmt.Sprintf("the file holds more than %d words and signs", maxTokens)}
+	}
 	depth, entries, anchors, line := 0, 0, 0, 0
 	for _, t := range tokens {
 		if t.Position.Line != line {
