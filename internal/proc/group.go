@@ -82,7 +82,7 @@ func (g *Group) start(ctx context.Context, spec Spec, contain bool) (*Process, e
 	if err := shareFileLimit(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", spec.Name, err)
 	}
-	cmd := exec.Command(spec.Path, spec.Args...)
+	cmd := exec.Command(spec.Path, spec.Args...) //nolint:noctx // a child ends by Stop and Kill, in order, and not with ctx
 	cmd.Env, cmd.Dir, cmd.SysProcAttr = spec.Env, spec.Dir, attributes(contain)
 	out, err := openOutput(cmd, spec)
 	if err != nil {

@@ -34,7 +34,7 @@ var (
 // socketPath is short enough for a Unix socket, whatever the test's name.
 func socketPath(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "sds")
+	dir, err := os.MkdirTemp("", "sds") //nolint:usetesting // the path of t.TempDir is too long
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,35 @@
+# Squall: each target is one line that calls go or a script. `make` alone lists them.
+.DEFAULT_GOAL := help
+.PHONY: help build scenario tools test check bench schema clean
+
+# Set on the command line alone: shells and systems set variables with these names for other ends.
+NAME =
+ENV = local
+ARGS =
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## Build bin/squall
+	go build -trimpath -o bin/squall ./cmd/squall
+
+scenario: build ## Run a scenario and judge it: make scenario NAME=circuit [ENV=local] [ARGS="--set k=v"]
+	bin/squall run $(or $(NAME),$(error say which scenario: make scenario NAME=circuit; bin/squall list shows all)) --env $(ENV) $(ARGS)
+
+tools: ## Build and fetch what the local mesh runs on (istiod, Envoy, httpbin, Fortio); runs do so by themselves
+	go run ./scripts/tools
+
+test: tools ## Run all tests, those on a real local mesh included
+	go test -timeout 30m $(ARGS) ./...
+
+check: ## Format, vet, lint, known vulnerabilities, race detector; in CI also a clean tree
+	scripts/check
+
+bench: tools ## Run the benchmarks: make bench [ARGS="-count 5"]
+	go test -run '^$$' -bench . -timeout 30m $(ARGS) ./...
+
+schema: build ## Print the JSON Schema of scenarios
+	bin/squall schema
+
+clean: ## Remove what was built and the results of runs; the cached programs stay in the user's cache folder
+	git clean -fdXq bin reports .squall
