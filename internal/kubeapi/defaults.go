@@ -17,7 +17,7 @@ func (s *Server) seed(crds map[string]json.RawMessage) error {
 	defer s.store.mu.Unlock()
 	s.store.rv = 1
 	for _, name := range []string{"default", "kube-system", "kube-public"} {
-		if t := s.store.tables[namespaceResource]; t != nil {
+		if t := s.store.tables[namespaceResource()]; t != nil {
 			s.afterCreate(s.store.put(t, s.plain(t.res, objectKey{name: name})))
 		}
 	}
@@ -54,7 +54,7 @@ func (s *Server) plain(r *Resource, key objectKey) map[string]any {
 		meta["generation"] = int64(1)
 	}
 	data := map[string]any{"metadata": meta}
-	if r.groupResource() == namespaceResource {
+	if r.groupResource() == namespaceResource() {
 		fillNamespace(data)
 	}
 	return data
@@ -62,7 +62,7 @@ func (s *Server) plain(r *Resource, key objectKey) map[string]any {
 
 // afterCreate makes what comes with an object: the default service account of a namespace.
 func (s *Server) afterCreate(o *object) {
-	if o.res.groupResource() != namespaceResource {
+	if o.res.groupResource() != namespaceResource() {
 		return
 	}
 	for _, t := range s.store.tables {

@@ -14,7 +14,7 @@ import (
 	kjson "sigs.k8s.io/json"
 )
 
-var namespaceResource = schema.GroupResource{Resource: "namespaces"}
+func namespaceResource() schema.GroupResource { return schema.GroupResource{Resource: "namespaces"} }
 
 func (s *Server) serveDelete(w http.ResponseWriter, r *http.Request, q *request) error {
 	opts, err := deleteOptions(w, r, q)
@@ -24,9 +24,11 @@ func (s *Server) serveDelete(w http.ResponseWriter, r *http.Request, q *request)
 	if q.name == "" {
 		return s.deleteCollection(w, q, opts)
 	}
-	s.store.mu.Lock()
-	o, gone, err := s.deleteOne(q, opts)
-	s.store.mu.Unlock()
+	gone := false
+	o, err := s.locked(func() (o *object, err error) {
+		o, gone, err = s.deleteOne(q, opts)
+		return o, err
+	})
 	if err != nil {
 		return err
 	}
@@ -111,14 +113,14 @@ func (s *Server) delete(t *table, o *object, policy *metav1.DeletionPropagation)
 	if policy != nil && *policy == metav1.DeletePropagationForeground {
 		s.deleteDependents(o, false)
 	}
-	if t.res.groupResource() == namespaceResource {
+	if t.res.groupResource() == namespaceResource() {
 		s.empty(o.key.name)
 	}
 	last := o
 	if o = t.objects[o.key]; o == nil {
 		return last, true // it was among its own dependents, or a namespace that waited for what was in it
 	}
-	if len(list(o.data, "metadata", "finalizers")) > 0 || t.res.groupResource() == namespaceResource && s.holdsObjects(o.key.name) {
+	if len(list(o.data, "metadata", "finalizers")) > 0 || t.res.groupResource() == namespaceResource() && s.holdsObjects(o.key.name) {
 		return s.markDeleted(t, o), false
 	}
 	gone := s.finishDelete(t, o)
@@ -137,7 +139,7 @@ func (s *Server) markDeleted(t *table, o *object) *object {
 	if t.res.Generation {
 		meta["generation"] = number(data, "metadata", "generation") + 1
 	}
-	if t.res.groupResource() == namespaceResource {
+	if t.res.groupResource() == namespaceResource() {
 		child(data, "status")["phase"] = "Terminating"
 	}
 	return s.store.put(t, data)
@@ -149,7 +151,7 @@ func (s *Server) finishDelete(t *table, o *object) *object {
 	if o.key.namespace == "" {
 		return gone
 	}
-	namespaces := s.store.tables[namespaceResource]
+	namespaces := s.store.tables[namespaceResource()]
 	ns := namespaces.objects[objectKey{name: o.key.namespace}]
 	if ns != nil && text(ns.data, "metadata", "deletionTimestamp") != "" &&
 		len(list(ns.data, "metadata", "finalizers")) == 0 && !s.holdsObjects(ns.key.name) {

@@ -32,15 +32,15 @@ func (s *Server) servePatch(w http.ResponseWriter, r *http.Request, q *request) 
 	if err != nil {
 		return err
 	}
-	s.store.mu.Lock()
-	o, err := s.edit(q, func(live *object) (map[string]any, error) {
-		data, err := patch(live.in(q.version))
-		if err != nil {
-			return nil, err
-		}
-		return data, s.admit(w, q, data, nil)
+	o, err := s.locked(func() (*object, error) {
+		return s.edit(q, func(live *object) (map[string]any, error) {
+			data, err := patch(live.in(q.version))
+			if err != nil {
+				return nil, err
+			}
+			return data, s.admit(w, q, data, nil)
+		})
 	})
-	s.store.mu.Unlock()
 	if err != nil {
 		return err
 	}
@@ -84,7 +84,9 @@ func jsonPatcher(q *request, b []byte) (func(map[string]any) (map[string]any, er
 	return func(live map[string]any) (map[string]any, error) {
 		out, err := p.Apply(mustJSON(live))
 		if stderrors.Is(err, jsonpatch.ErrTestFailed) || stderrors.Is(err, jsonpatch.ErrMissing) {
-			return nil, errors.NewGenericServerResponse(http.StatusUnprocessableEntity, "patch", q.res.groupResource(), q.name, err.Error(), 0, false)
+			refused := errors.NewGenericServerResponse(http.StatusUnprocessableEntity, "patch", q.res.groupResource(), q.name, "", 0, false)
+			refused.ErrStatus.Message = fmt.Sprintf("the JSON patch does not fit %s %q: %v", q.res.Kind, q.name, err)
+			return nil, refused
 		}
 		return patched(out, err)
 	}, nil
@@ -126,9 +128,11 @@ func (s *Server) serveApply(w http.ResponseWriter, r *http.Request, q *request, 
 	if err != nil {
 		return err
 	}
-	s.store.mu.Lock()
-	o, code, err := s.apply(q, applied)
-	s.store.mu.Unlock()
+	code := 0
+	o, err := s.locked(func() (o *object, err error) {
+		o, code, err = s.apply(q, applied)
+		return o, err
+	})
 	if err != nil {
 		return err
 	}

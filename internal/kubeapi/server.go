@@ -6,7 +6,8 @@
 //
 //   - Nothing runs. Deployments make no Pods and Services no EndpointSlices: that is for controllers that use this API.
 //   - A delete is at once: there is no grace period, and owners and namespaces take what is theirs with them in the same
-//     moment. Finalizers are honoured.
+//     moment. Finalizers are honoured. After a Namespace the rest of its manifest is not found: kubectl delete -f needs
+//     --ignore-not-found.
 //   - There is no authentication and no authorization: it belongs on a loopback address or a Unix socket.
 //   - JSON, YAML and protobuf are read, and JSON is written, whatever a client accepts. CBOR is refused.
 //   - Istio kinds are checked against the schemas of their CRDs, but not against the CEL rules in them. Built-in kinds

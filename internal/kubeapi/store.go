@@ -24,7 +24,7 @@ type table struct {
 	objects map[objectKey]*object
 	changes []change // oldest first
 	lost    uint64   // resource version of the newest change that is no longer kept
-	watches map[*watch]struct{}
+	watches map[*watcher]struct{}
 }
 
 // change is a write: old is nil for a create, new is nil for a delete.
@@ -39,8 +39,8 @@ type watchEvent struct {
 	o    *object
 }
 
-// watch is one client's watch. Its queue is closed when the client is too slow to follow.
-type watch struct {
+// watcher is one client's watch. Its queue is closed when the client is too slow to follow.
+type watcher struct {
 	sel   selector
 	queue chan watchEvent
 }
@@ -49,7 +49,7 @@ func newStore(resources []Resource, history, queue int) *store {
 	s := &store{tables: map[schema.GroupResource]*table{}, history: history, queue: queue}
 	for i := range resources {
 		r := &resources[i]
-		s.tables[r.groupResource()] = &table{res: r, objects: map[objectKey]*object{}, watches: map[*watch]struct{}{}}
+		s.tables[r.groupResource()] = &table{res: r, objects: map[objectKey]*object{}, watches: map[*watcher]struct{}{}}
 	}
 	return s
 }
@@ -159,9 +159,10 @@ func (s *store) checkRV(t *table, rv uint64) error {
 	return nil
 }
 
-// tooLarge is the answer to a resource version of the future, most often one of another server at the same address.
+// tooLarge is the answer to a resource version of the future, most often one of another server at the same address. It
+// names no time to retry after, so that client-go lists again at once, where Kubernetes would wait for the version.
 func tooLarge(rv, current uint64) error {
-	err := errors.NewTimeoutError(fmt.Sprintf("Too large resource version: %d, current: %d", rv, current), 1)
+	err := errors.NewTimeoutError(fmt.Sprintf("Too large resource version: %d, current: %d", rv, current), 0)
 	err.ErrStatus.Details.Causes = []metav1.StatusCause{{
 		Type: metav1.CauseTypeResourceVersionTooLarge, Message: "Too large resource version"}}
 	return err
@@ -176,7 +177,7 @@ type watchStart struct {
 
 // watch starts a watch and returns the events it begins with and the resource version that they lead up to. end must
 // be called once.
-func (s *store) watch(t *table, sel selector, start watchStart) (w *watch, first []watchEvent, rv uint64, err error) {
+func (s *store) watch(t *table, sel selector, start watchStart) (w *watcher, first []watchEvent, rv uint64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -196,20 +197,20 @@ func (s *store) watch(t *table, sel selector, start watchStart) (w *watch, first
 			}
 		}
 	}
-	w = &watch{sel: sel, queue: make(chan watchEvent, s.queue)}
+	w = &watcher{sel: sel, queue: make(chan watchEvent, s.queue)}
 	t.watches[w] = struct{}{}
 	return w, first, s.rv, nil
 }
 
 // end forgets a watch.
-func (s *store) end(t *table, w *watch) {
+func (s *store) end(t *table, w *watcher) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(t.watches, w)
 }
 
 // caughtUp is the resource version up to which the watch has taken every event, if there is none in its queue.
-func (s *store) caughtUp(w *watch) (uint64, bool) {
+func (s *store) caughtUp(w *watcher) (uint64, bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.rv, len(w.queue) == 0

@@ -62,34 +62,40 @@ func (s *Server) patchScale(w http.ResponseWriter, q *request, kind types.PatchT
 
 // changeScale sets the replicas of an object to those of the Scale that change makes of its own.
 func (s *Server) changeScale(w http.ResponseWriter, q *request, change func([]byte) ([]byte, error)) error {
-	s.store.mu.Lock()
-	o, err := s.edit(q, func(live *object) (map[string]any, error) {
-		b, err := change(mustJSON(scaleOf(live)))
-		var scale autoscalingv1.Scale
-		if err == nil {
-			err = kjson.UnmarshalCaseSensitivePreserveInts(b, &scale)
-		}
-		switch {
-		case err != nil:
-			return nil, errors.NewBadRequest(fmt.Sprintf("read the Scale: %v", err))
-		case scale.Kind != "" && scale.Kind != "Scale":
-			return nil, errors.NewBadRequest(fmt.Sprintf("the kind in the data (%s) does not match the expected kind (Scale)", scale.Kind))
-		case scale.Name != "" && scale.Name != q.name:
-			return nil, errors.NewBadRequest(fmt.Sprintf("the name of the object (%s) does not match the name on the URL (%s)", scale.Name, q.name))
-		}
-		data := live.copy()
-		child(data, "spec")["replicas"] = int64(scale.Spec.Replicas)
-		if scale.ResourceVersion != "" {
-			child(data, "metadata")["resourceVersion"] = scale.ResourceVersion
-		}
-		return data, nil
+	o, err := s.locked(func() (*object, error) {
+		return s.edit(q, func(live *object) (map[string]any, error) {
+			b, err := change(mustJSON(scaleOf(live)))
+			if err != nil {
+				return nil, errors.NewBadRequest(fmt.Sprintf("change the Scale: %v", err))
+			}
+			return rescaled(live, b)
+		})
 	})
-	s.store.mu.Unlock()
 	if err != nil {
 		return err
 	}
 	writeJSON(w, http.StatusOK, scaleOf(o))
 	return nil
+}
+
+// rescaled is the object with the replicas of a Scale.
+func rescaled(live *object, b []byte) (map[string]any, error) {
+	var scale autoscalingv1.Scale
+	err := kjson.UnmarshalCaseSensitivePreserveInts(b, &scale)
+	switch {
+	case err != nil:
+		return nil, errors.NewBadRequest(fmt.Sprintf("read the Scale: %v", err))
+	case scale.Kind != "" && scale.Kind != "Scale":
+		return nil, errors.NewBadRequest(fmt.Sprintf("the kind in the data (%s) does not match the expected kind (Scale)", scale.Kind))
+	case scale.Name != "" && scale.Name != live.key.name:
+		return nil, errors.NewBadRequest(fmt.Sprintf("the name of the object (%s) does not match the name on the URL (%s)", scale.Name, live.key.name))
+	}
+	data := live.copy()
+	child(data, "spec")["replicas"] = int64(scale.Spec.Replicas)
+	if scale.ResourceVersion != "" {
+		child(data, "metadata")["resourceVersion"] = scale.ResourceVersion
+	}
+	return data, nil
 }
 
 // serveReview answers a review: whoever asks may do everything.

@@ -50,7 +50,7 @@ func (s *Server) serveWatch(w http.ResponseWriter, r *http.Request, q *request) 
 }
 
 // follow writes events as they come.
-func (s *Server) follow(ctx context.Context, wt *watch, st *stream) {
+func (s *Server) follow(ctx context.Context, wt *watcher, st *stream) {
 	tick := time.NewTicker(bookmarkEvery)
 	defer tick.Stop()
 	for {
@@ -73,7 +73,7 @@ func (s *Server) follow(ctx context.Context, wt *watch, st *stream) {
 }
 
 // mark sends a bookmark to a watch that wants them and has no event waiting.
-func (s *Server) mark(wt *watch, st *stream) {
+func (s *Server) mark(wt *watcher, st *stream) {
 	if rv, ok := s.store.caughtUp(wt); ok && st.q.list.AllowWatchBookmarks {
 		st.bookmark(rv, false)
 		_ = st.flush() // a client that has gone is noticed by whoever writes next, or by its context

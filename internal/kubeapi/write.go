@@ -23,9 +23,7 @@ func (s *Server) serveCreate(w http.ResponseWriter, r *http.Request, q *request)
 	if text(data, "metadata", "resourceVersion") != "" {
 		return errors.NewBadRequest("resourceVersion should not be set on objects to be created")
 	}
-	s.store.mu.Lock()
-	o, err := s.insert(q, data, true)
-	s.store.mu.Unlock()
+	o, err := s.locked(func() (*object, error) { return s.insert(q, data, true) })
 	if err != nil {
 		return err
 	}
@@ -41,14 +39,22 @@ func (s *Server) serveUpdate(w http.ResponseWriter, r *http.Request, q *request)
 	if err != nil {
 		return err
 	}
-	s.store.mu.Lock()
-	o, err := s.edit(q, func(*object) (map[string]any, error) { return data, nil })
-	s.store.mu.Unlock()
+	o, err := s.locked(func() (*object, error) {
+		return s.edit(q, func(*object) (map[string]any, error) { return data, nil })
+	})
 	if err != nil {
 		return err
 	}
 	s.writeObject(w, http.StatusOK, q, o)
 	return nil
+}
+
+// locked runs a write under the store's lock. A panic in a merge library, which the HTTP server survives, must not
+// leave it locked.
+func (s *Server) locked(write func() (*object, error)) (*object, error) {
+	s.store.mu.Lock()
+	defer s.store.mu.Unlock()
+	return write()
 }
 
 // insert stores a new object. With track, the request's manager owns what is in it. The caller holds the store's lock.
@@ -105,10 +111,10 @@ func (s *Server) nameNew(q *request, u *unstructured.Unstructured) error {
 	if q.res.ClusterScoped {
 		return nil
 	}
-	namespaces := s.store.tables[namespaceResource]
+	namespaces := s.store.tables[namespaceResource()]
 	ns := namespaces.objects[objectKey{name: q.namespace}]
 	if ns == nil {
-		return errors.NewNotFound(namespaceResource, q.namespace)
+		return errors.NewNotFound(namespaceResource(), q.namespace)
 	}
 	if text(ns.data, "metadata", "deletionTimestamp") != "" {
 		return errors.NewForbidden(q.res.groupResource(), u.GetName(), fmt.Errorf(
