@@ -121,6 +121,8 @@ type Load struct {
 	QPS         float64 `json:"qps"`      // achieved
 	Interrupted string  `json:"interrupted,omitempty"`
 	Seed        int64   `json:"seed"`
+	// Errors has the full text of the first error of each kind of Request.Error.
+	Errors map[string]string `json:"errors,omitempty"`
 	// Complete says that each proxy's access log holds as many entries as its own counters say; else what is missing.
 	Complete string `json:"complete,omitempty"` // "ok", or what is missing
 }
@@ -135,4 +137,14 @@ type Sample struct {
 	Answered string // version of the pod that answered (its label "version"), else the version header
 	Attempts int
 	Joined   bool // whether an access log entry was found
+}
+
+// Object is one object that the run created, changed or restored: objects.json is a list of them.
+type Object struct {
+	Phase  string `json:"phase"`
+	Action string `json:"action"` // created, changed or restored
+	Kind   string `json:"kind"`
+	Name   string `json:"name"`             // namespace/name
+	Before string `json:"before,omitempty"` // YAML; empty when there was none
+	After  string `json:"after,omitempty"`  // YAML; empty when there is none
 }

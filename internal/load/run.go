@@ -1,0 +1,268 @@
+package load
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"fortio.org/fortio/periodic"
+	"fortio.org/log"
+
+	"squall/internal/record"
+)
+
+// Sink takes the records of a load, from all its connections at once. What it takes, it takes from the load's time.
+type Sink interface{ Request(record.Request) }
+
+// Output is where a load reports to.
+type Output struct {
+	Base     time.Time // what Request.Start and Load.Start count from; zero: when Run was called
+	Sink     Sink      // nil: the records are dropped, and only counted
+	Progress *Progress // nil: nobody watches
+}
+
+// Run makes the warm-up calls and then the load. It returns when all calls are finished: with a duration none is started
+// after it is over, and the last ones have their Timeout to finish. When ctx ends, calls under way are cut off, and Run
+// returns at once; that is no error, but Load.Interrupted has the cause.
+//
+// A call that fails is a record with an Error, not an error of Run. The errors of Run are a Spec that is not valid, when
+// nothing was done, and a load generator that has run out of what its own machine gives, such as ports; the load is broken
+// off then, and what is returned of it is true.
+//
+// Load.WarmUp, Load.Count and Load.Cut together are what a target that answers has received. A call that failed is counted
+// whether or not it reached the target, and a call that was cut off only when it may have.
+func Run(ctx context.Context, spec Spec, out Output) (record.Load, error) {
+	if err := spec.Validate(); err != nil {
+		return record.Load{}, fmt.Errorf("load: %w", err)
+	}
+	if out.Base.IsZero() {
+		out.Base = time.Now()
+	}
+	log.SetLogLevelQuiet(log.Critical) // Fortio would write to stderr
+	s, err := newSession(spec, out)
+	if err != nil {
+		return record.Load{}, fmt.Errorf("load: %w", err)
+	}
+	defer s.close()
+	s.run(ctx)
+	return s.result(), s.ours
+}
+
+// session is one load while it runs.
+type session struct {
+	spec    Spec
+	out     Output
+	workers []*worker
+	stop    *periodic.Aborter
+	cancel  context.CancelCauseFunc
+
+	start   time.Time
+	seconds float64
+	warmUp  atomic.Int64
+	count   atomic.Int64
+	cut     atomic.Int64
+
+	interrupted error
+
+	mu     sync.Mutex
+	errors map[string]string // the first by kind
+	ours   error             // why the load was broken off, when it was the machine
+}
+
+// worker is one connection. Fortio calls Run from one goroutine.
+type worker struct {
+	caller
+	load *session
+	ctx  context.Context // the load's: Fortio's own is never cancelled
+	conn int
+}
+
+func newSession(spec Spec, out Output) (*session, error) {
+	s := &session{spec: spec, out: out, stop: periodic.NewAborter(), errors: map[string]string{}}
+	t, err := newTarget(spec)
+	if err != nil {
+		return nil, err
+	}
+	for i := range spec.Connections {
+		c, err := newCaller(t)
+		if err != nil {
+			s.close()
+			return nil, err
+		}
+		s.workers = append(s.workers, &worker{caller: c, load: s, conn: i})
+	}
+	return s, nil
+}
+
+func newCaller(t *target) (caller, error) {
+	switch t.spec.protocol() {
+	case H2:
+		return newH2(t), nil
+	case GRPC:
+		return newGRPC(t)
+	default:
+		return newHTTP1(t), nil
+	}
+}
+
+func (s *session) close() {
+	for _, w := range s.workers {
+		w.close()
+	}
+}
+
+// run does the whole load; the context's end, or a machine that is at its end, interrupts it.
+func (s *session) run(ctx context.Context) {
+	ctx, s.cancel = detach(ctx)
+	defer s.cancel(nil)
+	interrupted := make(chan struct{})
+	unhook := context.AfterFunc(ctx, func() {
+		defer close(interrupted)
+		s.stop.Abort(false)
+		for _, w := range s.workers {
+			w.interrupt()
+		}
+	})
+	for _, w := range s.workers {
+		w.ctx = ctx
+	}
+	s.warm()
+	s.start = time.Now()
+	runner := periodic.NewPeriodicRunner(s.options())
+	for i, w := range s.workers {
+		runner.Options().Runners[i] = w // not in options: NewPeriodicRunner empties what it is given
+	}
+	if ctx.Err() == nil {
+		runner.Run()
+	}
+	s.seconds = time.Since(s.start).Seconds()
+	if s.spec.Requests == 0 || s.count.Load() < s.spec.Requests {
+		s.interrupted = context.Cause(ctx)
+	}
+	runner.Options().Abort()
+	if !unhook() {
+		<-interrupted
+	}
+}
+
+// detach is a context that ends when ctx does, without its deadline: gRPC, and the target by the header that it gets, would
+// take the load's deadline for the call's and time out.
+func detach(ctx context.Context) (context.Context, context.CancelCauseFunc) {
+	d, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	if ctx.Err() != nil {
+		cancel(context.Cause(ctx))
+	}
+	stop := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
+	return d, func(cause error) {
+		stop()
+		cancel(cause)
+	}
+}
+
+func (s *session) options() *periodic.RunnerOptions {
+	o := &periodic.RunnerOptions{
+		QPS: s.spec.QPS, NumThreads: s.spec.Connections, Exactly: s.spec.Requests, Duration: s.spec.Duration,
+		Jitter: s.spec.Jitter, Uniform: s.spec.Uniform, NoCatchUp: s.spec.NoCatchUp,
+		Out: io.Discard, Stop: s.stop,
+	}
+	if o.QPS == 0 || o.Exactly == 1 { // with a QPS Fortio would make two calls of one
+		o.QPS = -1
+	}
+	return o
+}
+
+// warm makes the warm-up calls over all connections.
+func (s *session) warm() {
+	var wg sync.WaitGroup
+	each, more := s.spec.WarmUp/int64(len(s.workers)), s.spec.WarmUp%int64(len(s.workers))
+	for i, w := range s.workers {
+		n := each
+		if int64(i) < more {
+			n++
+		}
+		if n == 0 {
+			continue
+		}
+		wg.Go(func() {
+			for range n {
+				if w.ctx.Err() != nil {
+					return
+				}
+				if o := w.call(w.ctx); o.err == nil || o.sent || w.ctx.Err() == nil {
+					s.warmUp.Add(1)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// Run makes one call for Fortio's runner, which also calls it a few times after the end when it is behind its schedule.
+func (w *worker) Run(context.Context, periodic.ThreadID) (bool, string) {
+	if w.ctx.Err() != nil {
+		return false, ""
+	}
+	start := time.Now()
+	o := w.call(w.ctx)
+	latency := time.Since(start)
+	if o.err != nil && w.ctx.Err() != nil {
+		if o.sent {
+			w.load.cut.Add(1)
+		}
+		return false, ""
+	}
+	q := record.Request{
+		Start: start.Sub(w.load.out.Base).Seconds(), Latency: latency.Seconds(),
+		Code: o.code, Conn: w.conn, Bytes: o.bytes, ID: o.id, Version: o.version,
+	}
+	if o.err != nil {
+		q.Error = w.load.failed(o.err)
+	}
+	w.load.count.Add(1)
+	if w.load.out.Sink != nil {
+		w.load.out.Sink.Request(q)
+	}
+	if w.load.out.Progress != nil {
+		w.load.out.Progress.add(o.code, o.err != nil)
+	}
+	return o.err == nil, ""
+}
+
+// failed is the kind of the error. Of each kind the first text is kept.
+func (s *session) failed(err error) string {
+	kind := kindOf(err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.errors[kind]; !ok {
+		s.errors[kind] = err.Error()
+	}
+	if isOurs(err) && s.ours == nil {
+		s.ours = fmt.Errorf("load: this machine has no ports, files or memory left for more calls: "+
+			"use fewer connections, or keep them from call to call: %w", err)
+		s.cancel(s.ours)
+	}
+	return kind
+}
+
+// result is called when no call is under way any more.
+func (s *session) result() record.Load {
+	l := record.Load{
+		URL: s.spec.URL, Protocol: string(s.spec.protocol()), Connections: s.spec.Connections,
+		AskedQPS: s.spec.QPS, Asked: s.spec.Requests, Seed: s.spec.Seed,
+		Start: s.start.Sub(s.out.Base).Seconds(), Seconds: s.seconds,
+		Count: s.count.Load(), Cut: s.cut.Load(), WarmUp: s.warmUp.Load(),
+	}
+	if len(s.errors) > 0 {
+		l.Errors = s.errors
+	}
+	if s.seconds > 0 {
+		l.QPS = float64(l.Count) / s.seconds
+	}
+	if s.interrupted != nil {
+		l.Interrupted = s.interrupted.Error()
+	}
+	return l
+}
