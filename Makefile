@@ -16,17 +16,17 @@ build: ## Build bin/squall
 scenario: build ## Run a scenario and judge it: make scenario NAME=circuit [ENV=local] [ARGS="--set k=v"]
 	bin/squall run $(or $(NAME),$(error say which scenario: make scenario NAME=circuit; bin/squall list shows all)) --env $(ENV) $(ARGS)
 
-tools: ## Build and fetch what the local mesh runs on (istiod, Envoy, httpbin, Fortio); runs do so by themselves
+tools: ## Build and fetch what the local mesh runs on, and kubectl, into bin/tools; runs do so by themselves
 	go run ./scripts/tools
 
 test: tools ## Run all tests, those on a real local mesh included
-	go test -timeout 30m $(ARGS) ./...
+	PATH="$(CURDIR)/bin/tools:$$PATH" go test -timeout 30m $(ARGS) ./...
 
-check: ## Format, vet, lint, known vulnerabilities, race detector; in CI also a clean tree
+check: tools ## Format, vet, lint, known vulnerabilities, race detector; in CI also a clean tree
 	scripts/check
 
-bench: tools ## Run the benchmarks: make bench [ARGS="-count 5"]
-	go test -run '^$$' -bench . -timeout 30m $(ARGS) ./...
+bench: tools ## Measure speed and memory, print a table, write reports/bench.json
+	go run ./internal/bench -json reports/bench.json $(ARGS)
 
 schema: build ## Print the JSON Schema of scenarios
 	bin/squall schema

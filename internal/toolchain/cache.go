@@ -49,6 +49,9 @@ func (in *installer) entry(r recipe) (entry, error) {
 // program is the path of the program.
 func (e entry) program() string { return filepath.Join(e.dir, string(e.name)) }
 
+// unfinished is the folder where the entry is made, by one run at a time, under the entry's lock.
+func (e entry) unfinished() string { return e.dir + ".tmp" }
+
 // read reports whether the program is there and is the one that was found good, and its version.
 func (e entry) read() (version string, ok bool) {
 	return readStamp(e.program(), filepath.Join(e.dir, "stamp.json"))
@@ -56,7 +59,7 @@ func (e entry) read() (version string, ok bool) {
 
 // fill makes the entry from what build leaves in a new folder, at once or not at all.
 func (e entry) fill(build func(dir string) (version string, err error)) (version string, err error) {
-	tmp := e.dir + ".tmp" // one at a time, under the entry's lock
+	tmp := e.unfinished()
 	if err := errors.Join(os.RemoveAll(tmp), os.MkdirAll(tmp, 0o755), os.MkdirAll(filepath.Dir(e.log), 0o755)); err != nil {
 		return "", explain(recipe{name: e.name}, err, "")
 	}

@@ -42,7 +42,11 @@ func Doctor(ctx context.Context, opts Options) ([]Finding, error) {
 	}
 	findings := []Finding{in.doctorGo(ctx), in.doctorPip(ctx)}
 	complete := true
-	for _, r := range recipes() {
+	mesh, err := needed(nil)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range mesh {
 		f, there := in.doctorProgram(ctx, r)
 		findings = append(findings, f)
 		complete = complete && there
@@ -173,7 +177,7 @@ func doctorNamespaces(ctx context.Context) Finding {
 func doctorKubectl(ctx context.Context) Finding {
 	out, err := ask(ctx, "kubectl", "version", "--client")
 	if err != nil {
-		return Finding{Name: "kubectl", OK: true, Detail: "not there; optional, for a mesh of squall up"}
+		return Finding{Name: "kubectl", OK: true, Detail: "not in PATH; optional, for a mesh of squall up: make tools makes one, bin/tools/kubectl"}
 	}
 	return Finding{Name: "kubectl", OK: true, Detail: firstLine([]byte(out))}
 }

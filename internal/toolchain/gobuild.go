@@ -25,11 +25,10 @@ func (in *installer) goBuild(ctx context.Context, r recipe, e entry, dir string)
 	out := filepath.Join(dir, string(r.name))
 	spec := proc.Spec{
 		Name: "go build of " + string(r.name), Path: goTool, LogFile: e.log,
-		Args: []string{"build", "-v", "-trimpath", "-ldflags", "-s -w", "-o", out, r.pkg},
+		Args: []string{"build", "-v", "-trimpath", "-ldflags", "-s -w" + r.flags, "-o", out, r.pkg},
 		Dir:  filepath.Join(in.opts.Root, filepath.Dir(r.pins[0])),
 		Env: append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=readonly", "CGO_ENABLED=0",
 			"GOOS="+runtime.GOOS, "GOARCH="+runtime.GOARCH),
-		Contain: true, // the compilers are grandchildren
 	}
 	packages := &packageCount{path: e.log}
 	done := in.trackDetail(r, fmt.Sprintf("building %s (first time only, %s)", r.name, r.expect), packages.String)
@@ -40,11 +39,16 @@ func (in *installer) goBuild(ctx context.Context, r recipe, e entry, dir string)
 	return goVersion(out, r)
 }
 
-// run runs a builder to its end, or kills it when ctx is done. Its error says what to do.
+// run runs a builder to its end, or kills it and all that it started when ctx is done. Its error says what to do. Its
+// temporary files are in the entry's new folder, which a killed builder cannot leave behind for long.
 func (in *installer) run(ctx context.Context, r recipe, e entry, spec proc.Spec) (err error) {
-	if err := os.RemoveAll(e.log); err != nil {
+	tmp := filepath.Join(e.unfinished(), "tmp")
+	if err := errors.Join(os.RemoveAll(e.log), os.Mkdir(tmp, 0o755)); err != nil {
 		return explain(r, err, "")
 	}
+	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
+	spec.Contain = true // compilers are grandchildren
+	spec.Env = append(spec.Env, "TMPDIR="+tmp, "GOTMPDIR="+tmp)
 	group := proc.NewGroup(nil)
 	p, err := group.Start(ctx, spec)
 	if err != nil {
@@ -73,7 +77,11 @@ func goVersion(path string, r recipe) (string, error) {
 	}
 	version := info.Main.Version
 	for _, dep := range info.Deps {
-		if dep.Path == r.also {
+		switch {
+		case dep.Path != r.also:
+		case info.Main.Version == "(devel)": // a main of the project's own
+			version = dep.Version
+		default:
 			version += fmt.Sprintf(" (%s %s)", dep.Path, dep.Version)
 		}
 	}

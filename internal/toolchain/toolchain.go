@@ -26,11 +26,12 @@ const (
 	Envoy   Name = "envoy"   // the release binary
 	HTTPBin Name = "httpbin" // go-httpbin
 	Fortio  Name = "fortio"  // Fortio's server and command line
+	Kubectl Name = "kubectl" // for people and tests; no mesh needs it
 )
 
 // Tools are paths of programs that are ready to run. A program that was not asked for is empty.
 type Tools struct {
-	Istiod, Envoy, HTTPBin, Fortio string
+	Istiod, Envoy, HTTPBin, Fortio, Kubectl string
 
 	// Versions are by name: a release for Envoy, the module's version for the others.
 	Versions map[string]string
@@ -43,7 +44,7 @@ type Options struct {
 	Envoy  string // a program to use instead of the fetched one; another version than the pinned one is an error
 	Istiod string // a program to use instead of the built one
 
-	Need []Name // nil is all
+	Need []Name // nil is all that a mesh runs on, which leaves Kubectl out
 
 	// Progress is told what is going on while a program is built or fetched, about once a second; never when all are there.
 	// Calls do not overlap. See Lines for a plain one.
@@ -75,6 +76,7 @@ type recipe struct {
 	pkg    string   // the Go package; empty for Envoy
 	expect string   // how long the first time takes
 	also   string   // a module whose version belongs to the program's
+	flags  string   // for the linker, besides -s -w
 }
 
 // recipes is the table of programs.
@@ -84,7 +86,16 @@ func recipes() []recipe {
 		goRecipe(Istiod, "tools/istio", "istio.io/istio/pilot/cmd/pilot-discovery", "about 4 minutes on 2 cores", "istio.io/api"),
 		goRecipe(HTTPBin, "tools/httpbin", "github.com/mccutchen/go-httpbin/v2/cmd/go-httpbin", "a few seconds", ""),
 		goRecipe(Fortio, "tools/fortio", "fortio.org/fortio", "about 15 seconds", ""),
+		kubectlRecipe(),
 	}
+}
+
+// kubectlRecipe is a main of the project's own around kubectl's library, told the release that the library is of.
+func kubectlRecipe() recipe {
+	r := goRecipe(Kubectl, "tools/kubectl", "squall/tools/kubectl", "about 2 minutes on 2 cores", "k8s.io/kubectl")
+	r.pins = append(r.pins, "tools/kubectl/main.go")
+	r.flags = " -X k8s.io/component-base/version.gitVersion=v1.37.0"
+	return r
 }
 
 // goRecipe is a program that Go builds from a module folder.
@@ -119,6 +130,7 @@ func Ensure(ctx context.Context, opts Options) (Tools, error) {
 	}
 	tools := Tools{
 		Istiod: got[Istiod].path, Envoy: got[Envoy].path, HTTPBin: got[HTTPBin].path, Fortio: got[Fortio].path,
+		Kubectl:  got[Kubectl].path,
 		Versions: map[string]string{},
 	}
 	for name, r := range got {
@@ -146,7 +158,7 @@ func newInstaller(opts Options) (*installer, error) {
 func needed(names []Name) ([]recipe, error) {
 	all := recipes()
 	if names == nil {
-		return all, nil
+		return slices.DeleteFunc(all, func(r recipe) bool { return r.name == Kubectl }), nil
 	}
 	for _, name := range names {
 		if !slices.ContainsFunc(all, func(r recipe) bool { return r.name == name }) {

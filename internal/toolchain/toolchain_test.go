@@ -431,6 +431,11 @@ func TestShippedPins(t *testing.T) {
 	if version, err := in.pinnedEnvoy(); err != nil || version != "1.40.0" {
 		t.Errorf("Envoy is pinned to %q, %v", version, err)
 	}
+	library, err := os.ReadFile(filepath.Join(root, "tools/kubectl/go.mod"))
+	release := strings.Replace(kubectlRecipe().flags[strings.Index(kubectlRecipe().flags, "=v1.")+1:], "v1.", "k8s.io/kubectl v0.", 1)
+	if err != nil || !strings.Contains(string(library), release+"\n") {
+		t.Errorf("kubectl is told that it is of %s, and go.mod pins another: %v", release, err)
+	}
 	text, err := os.ReadFile(filepath.Join(root, "tools/envoy/requirements.txt"))
 	if err != nil || strings.Count(string(text), "--hash=sha256:") != 2 {
 		t.Errorf("want two hashes in\n%s%v", text, err)

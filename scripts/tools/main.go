@@ -1,13 +1,16 @@
-// Command tools makes the programs ready that a local mesh runs on, and prints where each is. Runs do so by themselves; it is for
-// what hides their progress, as a test runner does.
+// Command tools makes the programs ready that a local mesh runs on, and kubectl, links them in a folder, and prints where each is.
+// Runs do so by themselves; it is for what hides their progress, as a test runner does, and for people who want to try them.
 package main
 
 import (
 	"context"
+	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"text/tabwriter"
 
@@ -15,8 +18,10 @@ import (
 )
 
 func main() {
+	links := flag.String("links", "bin/tools", "folder for links to the programs, below the project's")
+	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, os.Stdout, os.Stderr)
+	err := run(ctx, *links, os.Stdout, os.Stderr)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -25,26 +30,39 @@ func main() {
 }
 
 // run makes all programs ready.
-func run(ctx context.Context, stdout, stderr io.Writer) error {
+func run(ctx context.Context, links string, stdout, stderr io.Writer) error {
 	root, err := toolchain.FindRoot(".")
 	if err != nil {
 		return err
 	}
-	tools, err := toolchain.Ensure(ctx, toolchain.Options{Root: root, Progress: toolchain.Lines(stderr)})
+	names := []toolchain.Name{toolchain.Istiod, toolchain.Envoy, toolchain.HTTPBin, toolchain.Fortio, toolchain.Kubectl}
+	tools, err := toolchain.Ensure(ctx, toolchain.Options{Root: root, Need: names, Progress: toolchain.Lines(stderr)})
 	if err != nil {
 		return err
 	}
+	paths := map[toolchain.Name]string{
+		toolchain.Istiod: tools.Istiod, toolchain.Envoy: tools.Envoy, toolchain.HTTPBin: tools.HTTPBin,
+		toolchain.Fortio: tools.Fortio, toolchain.Kubectl: tools.Kubectl,
+	}
 	w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
-	for _, t := range []struct {
-		name toolchain.Name
-		path string
-	}{
-		{toolchain.Istiod, tools.Istiod},
-		{toolchain.Envoy, tools.Envoy},
-		{toolchain.HTTPBin, tools.HTTPBin},
-		{toolchain.Fortio, tools.Fortio},
-	} {
-		fmt.Fprintf(w, "%s\t%s\t%s\n", t.name, tools.Versions[string(t.name)], t.path)
+	for _, name := range names {
+		if err := link(paths[name], filepath.Join(root, links, string(name))); err != nil {
+			return err
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\n", name, tools.Versions[string(name)], paths[name])
 	}
 	return w.Flush()
+}
+
+// link makes path a link to program, whatever it was.
+func link(program, path string) error {
+	err := os.MkdirAll(filepath.Dir(path), 0o755)
+	tmp := fmt.Sprintf("%s.%d", path, os.Getpid())
+	if err = errors.Join(err, os.Symlink(program, tmp)); err == nil {
+		err = os.Rename(tmp, path)
+	}
+	if err != nil {
+		return fmt.Errorf("link %s: %w", path, err)
+	}
+	return nil
 }
