@@ -1,155 +1,188 @@
 package local
 
 import (
-	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
-	"sort"
+	"regexp"
 	"strconv"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-
-	"squall/internal/mesh"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// environment is what a container's program sees: its env and envFrom, where it has to listen, and PATH and HOME.
-func (k *kubelet) environment(ctx context.Context, p *pod) ([]string, error) {
+// environment sets what a container's program sees: its env and envFrom, where it has to listen, and PATH, HOME and TMPDIR.
+func (k *kubelet) environment(p *pod) error {
 	if p.program.Builtin {
-		return nil, nil
+		return nil
 	}
-	c := p.object.Spec.Containers[0]
-	env := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + k.mesh.opts.Dir, "HOST=" + p.ip.String(), "POD_IP=" + p.ip.String()}
+	c := p.container()
+	p.vars = map[string]string{}
+	p.env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + p.dir, "TMPDIR=" + p.dir, "HOST=" + p.ip.String(), "POD_IP=" + p.ip.String()}
 	if len(c.Ports) > 0 {
-		env = append(env, "PORT="+strconv.Itoa(p.port(c.Ports[0].ContainerPort)))
+		p.env = append(p.env, "PORT="+strconv.Itoa(p.port(c.Ports[0].ContainerPort)))
 	}
-	for _, from := range c.EnvFrom {
-		data, err := k.configMap(ctx, p, from.ConfigMapRef.Name)
-		if err != nil {
-			return nil, err
-		}
-		keys := make([]string, 0, len(data))
-		for key := range data {
-			keys = append(keys, key)
-		}
-		sort.Strings(keys)
-		for _, key := range keys {
-			env = append(env, from.Prefix+key+"="+data[key])
+	for i := range c.EnvFrom {
+		if err := k.envFrom(p, &c.EnvFrom[i]); err != nil {
+			return err
 		}
 	}
 	for _, e := range c.Env {
-		v := p.expandEnv(e.Value, env)
+		v, ok := expand(e.Value, p.vars), true
 		if e.ValueFrom != nil {
 			var err error
-			if v, err = k.valueFrom(ctx, p, e.ValueFrom); err != nil {
-				return nil, fmt.Errorf("env %s of %s: %w", e.Name, p.object.Name, err)
+			if v, ok, err = k.valueFrom(p, e.ValueFrom); err != nil {
+				return fmt.Errorf("env %s: %w", e.Name, err)
 			}
 		}
-		env = append(env, e.Name+"="+v)
-	}
-	return env, nil
-}
-
-func (p *pod) expandEnv(s string, env []string) string {
-	if s == "" {
-		return s
-	}
-	return p.expand(s, env)
-}
-
-func (k *kubelet) valueFrom(ctx context.Context, p *pod, from *corev1.EnvVarSource) (string, error) {
-	switch {
-	case from.ConfigMapKeyRef != nil:
-		data, err := k.configMap(ctx, p, from.ConfigMapKeyRef.Name)
-		if err != nil {
-			return "", err
-		}
-		v, ok := data[from.ConfigMapKeyRef.Key]
-		if !ok && (from.ConfigMapKeyRef.Optional == nil || !*from.ConfigMapKeyRef.Optional) {
-			return "", fmt.Errorf("config map %s has no key %s", from.ConfigMapKeyRef.Name, from.ConfigMapKeyRef.Key)
-		}
-		return v, nil
-	case from.FieldRef != nil:
-		return k.fieldRef(p, from.FieldRef.FieldPath)
-	}
-	return "", fmt.Errorf("the local mesh knows configMapKeyRef and fieldRef only")
-}
-
-func (k *kubelet) fieldRef(p *pod, path string) (string, error) {
-	switch path {
-	case "metadata.name":
-		return p.object.Name, nil
-	case "metadata.namespace":
-		return p.object.Namespace, nil
-	case "spec.serviceAccountName":
-		return p.object.Spec.ServiceAccountName, nil
-	case "spec.nodeName":
-		return nodeName, nil
-	case "status.podIP", "status.hostIP":
-		return p.ip.String(), nil
-	}
-	return "", fmt.Errorf("the local mesh does not know the field %s", path)
-}
-
-func (k *kubelet) configMap(ctx context.Context, p *pod, name string) (map[string]string, error) {
-	cm, err := k.objects.Kube.CoreV1().ConfigMaps(p.object.Namespace).Get(ctx, name, metav1.GetOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("config map %s: %w", name, err)
-	}
-	return cm.Data, nil
-}
-
-// createDefaults makes the objects that an Istio installation brings: the root namespace, the node, and the filter that makes
-// proxies tell their callers the request id, which joins a call with its access log entries.
-func (m *Mesh) createDefaults(ctx context.Context, objects *mesh.Objects) error {
-	for _, o := range []object{
-		{"apiVersion": "v1", "kind": "Namespace", "metadata": object{"name": mesh.RootNamespace}},
-		{"apiVersion": "v1", "kind": "Node", "metadata": object{"name": nodeName, "labels": object{
-			"kubernetes.io/hostname": nodeName, "topology.kubernetes.io/region": "local", "topology.kubernetes.io/zone": "local",
-		}}},
-		requestIDFilter(),
-	} {
-		if _, err := objects.Apply(ctx, &unstructured.Unstructured{Object: normal(o)}); err != nil {
-			return err
+		if ok {
+			p.setEnv(e.Name, v)
 		}
 	}
 	return nil
 }
 
-func requestIDFilter() object {
-	const manager = "envoy.filters.network.http_connection_manager"
-	var patches []any
-	for _, where := range []string{"SIDECAR_OUTBOUND", "GATEWAY"} {
-		patches = append(patches, object{
-			"applyTo": "NETWORK_FILTER",
-			"match":   object{"context": where, "listener": object{"filterChain": object{"filter": object{"name": manager}}}},
-			"patch": object{"operation": "MERGE", "value": object{"typed_config": object{
-				"@type":                             "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-				"always_set_request_id_in_response": true,
-			}}},
-		})
+// setEnv sets a variable of the program. PORT with a container port is where the program listens in its place.
+func (p *pod) setEnv(name, value string) {
+	for _, cp := range p.container().Ports {
+		if name == "PORT" && value == strconv.Itoa(int(cp.ContainerPort)) {
+			value = strconv.Itoa(p.port(cp.ContainerPort))
+		}
 	}
-	return object{
-		"apiVersion": "networking.istio.io/v1alpha3", "kind": "EnvoyFilter",
-		"metadata": object{"name": "squall-request-id", "namespace": mesh.RootNamespace},
-		"spec":     object{"configPatches": patches},
+	p.vars[name] = value
+	p.env = append(p.env, name+"="+value)
+}
+
+func (k *kubelet) envFrom(p *pod, from *corev1.EnvFromSource) error {
+	var data map[string]string
+	var err error
+	switch {
+	case from.ConfigMapRef != nil:
+		data, err = k.configMap(p, from.ConfigMapRef.Name, from.ConfigMapRef.Optional)
+	case from.SecretRef != nil:
+		data, err = k.secret(p, from.SecretRef.Name, from.SecretRef.Optional)
+	}
+	for _, name := range sortedKeys(data) {
+		p.setEnv(from.Prefix+name, data[name])
+	}
+	return err
+}
+
+// valueFrom is the value of a variable; ok is false where the source is optional and not there.
+func (k *kubelet) valueFrom(p *pod, from *corev1.EnvVarSource) (value string, ok bool, err error) {
+	switch {
+	case from.ConfigMapKeyRef != nil:
+		r := from.ConfigMapKeyRef
+		data, err := k.configMap(p, r.Name, r.Optional)
+		return pick(data, "config map "+r.Name, r.Key, r.Optional, err)
+	case from.SecretKeyRef != nil:
+		r := from.SecretKeyRef
+		data, err := k.secret(p, r.Name, r.Optional)
+		return pick(data, "secret "+r.Name, r.Key, r.Optional, err)
+	case from.FieldRef != nil:
+		if read, ok := podFields()[from.FieldRef.FieldPath]; ok {
+			return read(p), true, nil
+		}
+		if v, ok := p.metadata(from.FieldRef.FieldPath); ok {
+			return v, true, nil
+		}
+		return "", false, fmt.Errorf("the local mesh does not know the field %s", from.FieldRef.FieldPath)
+	}
+	return "", false, errors.New("the local mesh knows configMapKeyRef, secretKeyRef and fieldRef only")
+}
+
+func pick(data map[string]string, what, key string, optional *bool, err error) (string, bool, error) {
+	v, ok := data[key]
+	if err == nil && !ok && !isTrue(optional) {
+		err = &missingError{what: "key " + key + " of " + what}
+	}
+	return v, ok, err
+}
+
+func isTrue(b *bool) bool { return b != nil && *b }
+
+// podFields are what fieldRef can name besides single labels and annotations.
+func podFields() map[string]func(*pod) string {
+	return map[string]func(*pod) string{
+		"metadata.name":           func(p *pod) string { return p.object.Name },
+		"metadata.namespace":      func(p *pod) string { return p.object.Namespace },
+		"spec.nodeName":           func(*pod) string { return nodeName },
+		"spec.serviceAccountName": func(p *pod) string { return p.object.Spec.ServiceAccountName },
+		"status.hostIP":           func(*pod) string { return hostIP },
+		"status.podIP":            func(p *pod) string { return p.ip.String() },
+		"status.podIPs":           func(p *pod) string { return p.ip.String() },
 	}
 }
 
-// normal gives a literal the types that decoded JSON has.
-func normal(o object) object {
-	var out object
-	_ = json.Unmarshal([]byte(mustJSON(o)), &out) // what was just encoded can be decoded
-	return out
+// metadata is the label or annotation that a path such as metadata.labels['app'] names, "" when the pod does not have it.
+func (p *pod) metadata(path string) (value string, ok bool) {
+	field, key, ok := metadataKey(path)
+	if field == "labels" {
+		return p.object.Labels[key], ok
+	}
+	return p.object.Annotations[key], ok
 }
 
-// mustJSON encodes a literal of this package.
-func mustJSON(v any) string {
-	b, err := json.Marshal(v)
-	if err != nil {
-		panic(err) // a literal of strings, numbers and booleans can be encoded
+func metadataKey(path string) (field, key string, ok bool) {
+	for _, field := range []string{"labels", "annotations"} {
+		if rest, found := strings.CutPrefix(path, "metadata."+field+"['"); found && strings.HasSuffix(rest, "']") && len(rest) > 2 {
+			return field, strings.TrimSuffix(rest, "']"), true
+		}
 	}
-	return string(b)
+	return "", "", false
+}
+
+func (k *kubelet) configMap(p *pod, name string, optional *bool) (map[string]string, error) {
+	cm, err := k.configMaps.ConfigMaps(p.object.Namespace).Get(name)
+	switch {
+	case apierrors.IsNotFound(err) && isTrue(optional):
+		return nil, nil
+	case err != nil:
+		return nil, missing("config map "+name, err)
+	}
+	return cm.Data, nil
+}
+
+func (k *kubelet) secret(p *pod, name string, optional *bool) (map[string]string, error) {
+	s, err := k.secrets.Secrets(p.object.Namespace).Get(name)
+	switch {
+	case apierrors.IsNotFound(err) && isTrue(optional):
+		return nil, nil
+	case err != nil:
+		return nil, missing("secret "+name, err)
+	}
+	out := map[string]string{}
+	for key, v := range s.Data {
+		out[key] = string(v)
+	}
+	return out, nil
+}
+
+// expand replaces $(NAME) as Kubernetes does: $$ stands for $, and a name that is not there stays as it is.
+func expand(s string, vars map[string]string) string {
+	return reference().ReplaceAllStringFunc(s, func(ref string) string {
+		if ref == "$$" {
+			return "$"
+		}
+		if v, ok := vars[ref[2:len(ref)-1]]; ok {
+			return v
+		}
+		return ref
+	})
+}
+
+func reference() *regexp.Regexp { return regexp.MustCompile(`\$\$|\$\([^()]*\)`) }
+
+// listen expands $(POD_IP) and $(PORT_n) in an argument that makes a program listen. It is "disabled" when it names a port that the
+// container does not declare.
+func (p *pod) listen(arg string) string {
+	vars := map[string]string{"POD_IP": p.ip.String()}
+	for _, port := range p.container().Ports {
+		vars[fmt.Sprintf("PORT_%d", port.ContainerPort)] = strconv.Itoa(p.port(port.ContainerPort))
+	}
+	if out := expand(arg, vars); !strings.Contains(out, "$(PORT_") {
+		return out
+	}
+	return "disabled"
 }

@@ -2,7 +2,10 @@ package local
 
 import (
 	"fmt"
+	"maps"
+	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"squall/internal/toolchain"
@@ -23,7 +26,43 @@ type program struct {
 // LoadImage is the image of the load generator.
 const LoadImage = "squall/load"
 
-// images is the table from images, without registry and tag, to programs. It is printed by 'squall doctor'.
+// Facts are what Check has to know about the machine.
+type Facts struct {
+	Images    []string // the images that a program stands for, without registry and tag, sorted
+	FirstPort int      // the lowest port that this user may listen at
+}
+
+// ReadFacts finds out the facts. extra are the user's own NAME=PROGRAM images; a wrong one is an error.
+func ReadFacts(extra map[string]string) (Facts, error) {
+	table := images(toolchain.Tools{})
+	if err := addImages(table, extra); err != nil {
+		return Facts{}, err
+	}
+	first, err := firstPort()
+	return Facts{Images: sortedKeys(table), FirstPort: first}, err
+}
+
+// firstPort is the lowest port that this user may listen at.
+func firstPort() (int, error) {
+	if os.Geteuid() == 0 {
+		return 1, nil
+	}
+	const setting = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
+	b, err := os.ReadFile(setting)
+	if os.IsNotExist(err) {
+		return 1024, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("lowest port of this user: %w", err)
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil {
+		return 0, fmt.Errorf("lowest port of this user: %s: %w", setting, err)
+	}
+	return n, nil
+}
+
+// images is the table from images, without registry and tag, to programs.
 func images(tools toolchain.Tools) map[string]program {
 	return map[string]program{
 		"mccutchen/go-httpbin": {
@@ -73,4 +112,13 @@ func imageName(image string) string {
 		image = rest
 	}
 	return strings.TrimPrefix(image, "library/")
+}
+
+// cloneLabels copies labels; the result is never nil.
+func cloneLabels(l map[string]string) map[string]string {
+	out := maps.Clone(l)
+	if out == nil {
+		out = map[string]string{}
+	}
+	return out
 }

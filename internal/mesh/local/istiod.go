@@ -67,24 +67,31 @@ func (m *Mesh) startIstiod(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return m.awaitHTTP(ctx, m.istiod, "http://"+m.block.control(debugPort)+"/ready")
+	return m.await(ctx, m.istiod, func() error { return m.get200(ctx, "http://"+m.block.control(debugPort)+"/ready") })
 }
 
-// awaitHTTP waits until url answers 200, p dies or ctx ends; then the last real answer is in the error.
-func (m *Mesh) awaitHTTP(ctx context.Context, p *proc.Process, url string) error {
-	tick := time.NewTicker(2 * time.Millisecond)
+// awaitIstiod waits until istiod is ready.
+func (m *Mesh) awaitIstiod(ctx context.Context) error {
+	select {
+	case <-m.istiodReady:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// await waits until try succeeds, p dies or ctx ends; then the last real answer is in the error.
+func (m *Mesh) await(ctx context.Context, p *proc.Process, try func() error) error {
+	tick := time.NewTicker(startPoll)
 	defer tick.Stop()
-	var last error
 	for {
-		if last = m.get200(ctx, url); last == nil {
+		last := try()
+		if last == nil {
 			return nil
 		}
 		select {
 		case <-p.Done():
-			if err := p.Err(); err != nil {
-				return err
-			}
-			return fmt.Errorf("%s ended before it was ready", p.Name())
+			return ended(p)
 		case <-ctx.Done():
 			return fmt.Errorf("%s is not ready: %w: %w", p.Name(), context.Cause(ctx), last)
 		case <-tick.C:
@@ -93,17 +100,6 @@ func (m *Mesh) awaitHTTP(ctx context.Context, p *proc.Process, url string) error
 }
 
 func (m *Mesh) get200(ctx context.Context, url string) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return err
-	}
-	resp, err := m.http.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s answers %s", url, resp.Status)
-	}
-	return nil
+	_, err := m.ask(ctx, http.MethodGet, url)
+	return err
 }

@@ -5,15 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"sort"
 	"sync"
 	"time"
 
 	istio "istio.io/client-go/pkg/clientset/versioned"
 	appsv1 "k8s.io/api/apps/v1"
-	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/informers"
 	appslisters "k8s.io/client-go/listers/apps/v1"
@@ -23,24 +21,53 @@ import (
 	"squall/internal/mesh"
 )
 
-// kubelet makes the processes be what the API's Deployments say, and the API's Pods, EndpointSlices and Deployment status
+// missingGrace is how long a Deployment may wait for an object that it names before that is a failure: objects that are
+// applied together come in any order.
+const missingGrace = time.Second
+
+// kubelet makes the processes be what the API's Deployments say, and the API's Pods, Sidecars, EndpointSlices and Deployment status
 // be what the processes are. All decisions are taken by one goroutine.
 type kubelet struct {
-	mesh        *Mesh
-	objects     *mesh.Objects
-	istio       istio.Interface
-	factory     informers.SharedInformerFactory
+	mesh    *Mesh
+	objects *mesh.Objects
+	istio   istio.Interface
+	factory informers.SharedInformerFactory
+
 	deployments appslisters.DeploymentLister
 	services    corelisters.ServiceLister
 	namespaces  corelisters.NamespaceLister
+	accounts    corelisters.ServiceAccountLister
+	configMaps  corelisters.ConfigMapLister
+	secrets     corelisters.SecretLister
 
-	wake chan struct{}  // something changed; holds one
-	done chan *pod      // a pod's start ended, well or not
-	wg   sync.WaitGroup // pod starts and stops
+	wake   chan struct{} // something changed; holds one
+	events chan func(context.Context)
+	wg     sync.WaitGroup // the pods' lives and ends
 
-	pods    map[string][]*pod // by namespace/deployment, in the order of their start
-	counter map[string]int
-	slices  map[string]string // what was last written, by namespace/service
+	pods     map[string][]*pod   // by namespace/deployment, in the order of their start
+	leaving  map[string]int      // by namespace/deployment: pods that are being ended
+	refused  map[string]*refusal // by namespace/deployment
+	counter  map[string]int      // by the Deployment's name alone: a pod's name is unique in the mesh
+	slices   map[string]string   // what was last written, by namespace/service
+	sidecars map[string]string   // what was last written, by pod
+}
+
+// refusal is a template that the kubelet cannot make a pod of.
+type refusal struct {
+	hash  string
+	err   error
+	since time.Time
+}
+
+// missingError is an object that a template names and that is not there yet.
+type missingError struct{ what string }
+
+func (e *missingError) Error() string { return e.what + " is not there" }
+
+// final reports whether waiting will not help any more.
+func (r *refusal) final() bool {
+	var missing *missingError
+	return !errors.As(r.err, &missing) || time.Since(r.since) >= missingGrace
 }
 
 func newKubelet(m *Mesh, objects *mesh.Objects) (*kubelet, error) {
@@ -49,17 +76,21 @@ func newKubelet(m *Mesh, objects *mesh.Objects) (*kubelet, error) {
 		return nil, fmt.Errorf("istio client: %w", err)
 	}
 	f := informers.NewSharedInformerFactory(objects.Kube, 0)
+	core := f.Core().V1()
 	k := &kubelet{
 		mesh: m, objects: objects, istio: ic, factory: f,
-		deployments: f.Apps().V1().Deployments().Lister(), services: f.Core().V1().Services().Lister(),
-		namespaces: f.Core().V1().Namespaces().Lister(),
-		wake:       make(chan struct{}, 1), done: make(chan *pod), pods: map[string][]*pod{}, counter: map[string]int{}, slices: map[string]string{},
+		deployments: f.Apps().V1().Deployments().Lister(), services: core.Services().Lister(), namespaces: core.Namespaces().Lister(),
+		accounts: core.ServiceAccounts().Lister(), configMaps: core.ConfigMaps().Lister(), secrets: core.Secrets().Lister(),
+		wake: make(chan struct{}, 1), events: make(chan func(context.Context)),
+		pods: map[string][]*pod{}, leaving: map[string]int{}, refused: map[string]*refusal{}, counter: map[string]int{},
+		slices: map[string]string{}, sidecars: map[string]string{},
 	}
 	changed := cache.ResourceEventHandlerFuncs{
 		AddFunc: func(any) { k.poke() }, UpdateFunc: func(any, any) { k.poke() }, DeleteFunc: func(any) { k.poke() },
 	}
 	for _, inf := range []cache.SharedIndexInformer{
-		f.Apps().V1().Deployments().Informer(), f.Core().V1().Services().Informer(), f.Core().V1().Namespaces().Informer(),
+		f.Apps().V1().Deployments().Informer(), core.Services().Informer(), core.Namespaces().Informer(),
+		core.ServiceAccounts().Informer(), core.ConfigMaps().Informer(), core.Secrets().Informer(),
 	} {
 		if _, err := inf.AddEventHandler(changed); err != nil {
 			return nil, fmt.Errorf("watch the API: %w", err)
@@ -75,22 +106,26 @@ func (k *kubelet) poke() {
 	}
 }
 
-// run works until ctx ends, then waits for the starts and stops that are under way.
+// tell has the loop call f, unless ctx ends first.
+func (k *kubelet) tell(ctx context.Context, f func(context.Context)) {
+	select {
+	case k.events <- f:
+	case <-ctx.Done():
+	}
+}
+
+// run works until ctx ends, then waits for the lives and ends of pods that are under way.
 func (k *kubelet) run(ctx context.Context) error {
 	k.factory.Start(ctx.Done())
 	k.factory.WaitForCacheSync(ctx.Done())
 	defer k.factory.Shutdown()
-	defer func() {
-		go func() { k.wg.Wait(); close(k.done) }()
-		for range k.done { // starts report to nobody now
-		}
-	}()
+	defer k.wg.Wait()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case p := <-k.done:
-			k.ended(ctx, p)
+		case f := <-k.events:
+			f(ctx)
 		case <-k.wake:
 		}
 		if err := k.reconcile(ctx); err != nil && ctx.Err() == nil {
@@ -109,53 +144,99 @@ func (k *kubelet) reconcile(ctx context.Context) error {
 		want[d.Namespace+"/"+d.Name] = d
 	}
 	var errs []error
-	for key := range k.pods {
+	for _, key := range sortedKeys(k.pods) {
 		if want[key] == nil {
-			for _, p := range k.pods[key] {
-				errs = append(errs, k.remove(ctx, key, p))
-			}
+			errs = append(errs, k.remove(ctx, key, k.pods[key]...))
 			delete(k.pods, key)
 		}
 	}
-	for key, d := range want {
-		errs = append(errs, k.scale(ctx, key, d), k.writeStatus(ctx, key, d))
+	for key := range k.refused {
+		if want[key] == nil {
+			delete(k.refused, key)
+		}
 	}
-	return errors.Join(append(errs, k.writeSlices(ctx))...)
+	for _, key := range sortedKeys(want) {
+		errs = append(errs, k.scale(ctx, key, want[key]))
+	}
+	errs = append(errs, k.writeSidecars(ctx), k.writeSlices(ctx))
+	for _, key := range sortedKeys(want) {
+		errs = append(errs, k.writeStatus(ctx, key, want[key]))
+	}
+	return errors.Join(errs...)
 }
 
 // scale starts pods that are missing and removes pods that are too many. Pods of an older template go when as many of the
-// new one are ready.
+// new one as are wanted are ready, or first when the strategy is Recreate.
 func (k *kubelet) scale(ctx context.Context, key string, d *appsv1.Deployment) error {
 	hash := templateHash(d)
-	replicas := 1
-	if d.Spec.Replicas != nil {
-		replicas = int(*d.Spec.Replicas)
-	}
+	replicas := wanted(d)
 	var current, old []*pod
-	ready := 0
 	for _, p := range k.pods[key] {
-		if p.hash != hash {
+		if p.hash == hash {
+			current = append(current, p)
+		} else {
 			old = append(old, p)
-			continue
-		}
-		current = append(current, p)
-		if p.ready {
-			ready++
 		}
 	}
-	var errs []error
-	for i := len(current); i < replicas; i++ {
-		errs = append(errs, k.start(ctx, key, d, hash))
+	recreate := d.Spec.Strategy.Type == appsv1.RecreateDeploymentStrategyType && len(current) == 0
+	if recreate {
+		if err := k.remove(ctx, key, old...); err != nil || k.leaving[key] > 0 {
+			return err
+		}
+		old = nil
 	}
-	if surplus := len(current) - replicas; surplus > 0 {
-		old = append(old, current[replicas:]...)
-	} else if ready < replicas {
+	if err := k.startMissing(ctx, key, d, replicas-len(current)); err != nil {
+		return err
+	}
+	// The pods that are ready stay, then the oldest.
+	slices.SortStableFunc(current, func(a, b *pod) int { return rank(a) - rank(b) })
+	surplus := current[min(replicas, len(current)):]
+	ready := len(current) >= replicas && !slices.ContainsFunc(current[:replicas], func(p *pod) bool { return !p.ready })
+	if !ready {
 		old = nil // a rollout keeps the old pods until the new ones serve
 	}
-	for _, p := range old {
-		errs = append(errs, k.remove(ctx, key, p))
+	return k.remove(ctx, key, append(surplus, old...)...)
+}
+
+func wanted(d *appsv1.Deployment) int {
+	if d.Spec.Replicas == nil {
+		return 1
 	}
-	return errors.Join(errs...)
+	return int(*d.Spec.Replicas)
+}
+
+func rank(p *pod) int {
+	if p.ready {
+		return 0
+	}
+	return 1
+}
+
+// startMissing starts n pods, or notes why the template gives none.
+func (k *kubelet) startMissing(ctx context.Context, key string, d *appsv1.Deployment, n int) error {
+	hash := templateHash(d)
+	for range n {
+		p, err := k.newPod(d, hash)
+		if err != nil {
+			k.refuse(key, hash, err)
+			return nil
+		}
+		if err := k.start(ctx, key, p); err != nil {
+			return err
+		}
+	}
+	delete(k.refused, key)
+	return nil
+}
+
+func (k *kubelet) refuse(key, hash string, err error) {
+	r := k.refused[key]
+	if r == nil || r.hash != hash {
+		r = &refusal{hash: hash, since: time.Now()}
+		k.refused[key] = r
+		time.AfterFunc(missingGrace, k.poke)
+	}
+	r.err = err
 }
 
 func templateHash(d *appsv1.Deployment) string {
@@ -163,136 +244,6 @@ func templateHash(d *appsv1.Deployment) string {
 	b, _ := d.Spec.Template.Marshal() // a value that was decoded can be encoded
 	_, _ = h.Write(b)                 // a hash never fails
 	return fmt.Sprintf("%08x", h.Sum32())
-}
-
-// start makes the Pod object and starts the pod's processes beside the loop.
-func (k *kubelet) start(ctx context.Context, key string, d *appsv1.Deployment, hash string) error {
-	p, err := k.newPod(ctx, d, hash)
-	if err != nil {
-		return err
-	}
-	k.pods[key] = append(k.pods[key], p)
-	k.mesh.mu.Lock()
-	k.mesh.pods[p.object.Name] = p
-	k.mesh.mu.Unlock()
-	k.wg.Add(1)
-	go func() {
-		defer k.wg.Done()
-		p.failure = k.bringUp(ctx, p)
-		select {
-		case k.done <- p:
-		case <-ctx.Done():
-		}
-	}()
-	return nil
-}
-
-func (k *kubelet) newPod(ctx context.Context, d *appsv1.Deployment, hash string) (*pod, error) {
-	ns, err := k.objects.Kube.CoreV1().Namespaces().Get(ctx, d.Namespace, metav1.GetOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("namespace of deployment %s: %w", d.Name, err)
-	}
-	p := &pod{owner: d.Name, hash: hash}
-	if p.ip, p.calls, err = k.mesh.block.nextPod(); err != nil {
-		return nil, err
-	}
-	key := d.Namespace + "/" + d.Name
-	name := fmt.Sprintf("%s-%d", d.Name, k.counter[key])
-	k.counter[key]++
-	template := d.Spec.Template.DeepCopy()
-	l := template.Labels
-	if l == nil {
-		l = map[string]string{}
-	}
-	l[podLabel], l["pod-template-hash"] = name, hash
-	if injected(&d.Spec.Template, ns) {
-		l[mesh.TLSModeLabel] = "istio"
-	}
-	p.object = &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{
-			Name: name, Namespace: d.Namespace, Labels: l, Annotations: template.Annotations,
-			OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "Deployment", Name: d.Name, UID: d.UID}},
-		},
-		Spec: template.Spec,
-	}
-	p.object.Spec.NodeName = nodeName
-	if p.object.Spec.ServiceAccountName == "" {
-		p.object.Spec.ServiceAccountName = "default"
-	}
-	image := p.object.Spec.Containers[0].Image
-	program, ok := k.mesh.images[imageName(image)]
-	if !ok {
-		return nil, fmt.Errorf("deployment %s: no program stands for image %s on the local mesh: give --image %s=PROGRAM", d.Name, image, imageName(image))
-	}
-	p.program = program
-	return p, nil
-}
-
-// bringUp writes the pod's objects and starts its processes; it returns when the pod can serve.
-func (k *kubelet) bringUp(ctx context.Context, p *pod) error {
-	if err := k.writePod(ctx, p, false, "starting"); err != nil {
-		return err
-	}
-	env, err := k.environment(ctx, p)
-	if err != nil {
-		return err
-	}
-	if !p.hasSidecar() {
-		return k.mesh.startApp(ctx, p, env)
-	}
-	if _, err := k.istio.NetworkingV1().Sidecars(p.object.Namespace).Create(ctx, p.sidecar(), metav1.CreateOptions{}); err != nil {
-		return fmt.Errorf("sidecar of %s: %w", p.object.Name, err)
-	}
-	proxy := make(chan error, 1)
-	go func() { proxy <- k.mesh.startEnvoy(ctx, p) }()
-	return errors.Join(k.mesh.startApp(ctx, p, env), <-proxy)
-}
-
-// ended takes note of a pod whose start ended.
-func (k *kubelet) ended(ctx context.Context, p *pod) {
-	p.ready, p.noted = p.failure == nil, p.failure
-	message := ""
-	if p.failure != nil {
-		message = p.failure.Error()
-	}
-	if err := k.writePod(ctx, p, p.ready, message); err != nil && ctx.Err() == nil {
-		k.mesh.fail(err)
-	}
-}
-
-// remove ends a pod: off the endpoints first, then its processes and objects.
-func (k *kubelet) remove(ctx context.Context, key string, p *pod) error {
-	list := k.pods[key]
-	for i := range list {
-		if list[i] == p {
-			k.pods[key] = append(append([]*pod{}, list[:i]...), list[i+1:]...)
-			break
-		}
-	}
-	p.ready = false
-	k.mesh.mu.Lock()
-	delete(k.mesh.pods, p.object.Name)
-	k.mesh.mu.Unlock()
-	errs := []error{k.writeSlices(ctx)}
-	name, ns := p.object.Name, p.object.Namespace
-	for _, err := range []error{
-		k.istio.NetworkingV1().Sidecars(ns).Delete(ctx, name, metav1.DeleteOptions{}),
-		k.objects.Kube.CoreV1().Pods(ns).Delete(ctx, name, metav1.DeleteOptions{}),
-	} {
-		if !apierrors.IsNotFound(err) {
-			errs = append(errs, err)
-		}
-	}
-	k.wg.Add(1)
-	go func() {
-		defer k.wg.Done()
-		stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-		defer cancel()
-		if err := p.stop(stopping); err != nil {
-			k.mesh.fail(err)
-		}
-	}()
-	return errors.Join(errs...)
 }
 
 // sorted lists all pods by name.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/netip"
 	"os"
@@ -24,6 +25,9 @@ import (
 	"squall/internal/sds"
 	"squall/internal/toolchain"
 )
+
+// downGrace is the time that programs have to end in Down.
+const downGrace = 2 * time.Second
 
 // Options say how a local mesh is made.
 type Options struct {
@@ -43,7 +47,9 @@ type Options struct {
 type Mesh struct {
 	opts   Options
 	images map[string]program
+	facts  Facts
 	http   *http.Client
+	probes *http.Client // without connections that are kept: a probe tells whether the program takes new ones
 	procs  *proc.Group
 	failed chan error
 
@@ -57,11 +63,10 @@ type Mesh struct {
 	cancel      context.CancelFunc
 	wg          sync.WaitGroup
 
-	mu     sync.Mutex
-	pods   map[string]*pod // by name
-	downed bool
-	stops  []func() error
-	log    *accessLogs
+	mu   sync.Mutex
+	pods map[string]*pod // by name
+	down sync.Once
+	log  *accessLogs
 }
 
 var (
@@ -75,10 +80,21 @@ func New(opts Options) (*Mesh, error) {
 	if err := addImages(table, opts.Images); err != nil {
 		return nil, err
 	}
+	facts, err := ReadFacts(opts.Images)
+	if err != nil {
+		return nil, err
+	}
+	if opts.Dir, err = filepath.Abs(opts.Dir); err != nil {
+		return nil, fmt.Errorf("folder of the mesh: %w", err)
+	}
 	m := &Mesh{
-		opts: opts, images: table, failed: make(chan error, 1), pods: map[string]*pod{}, istiodReady: make(chan struct{}),
+		opts: opts, images: table, facts: facts, failed: make(chan error, 1), pods: map[string]*pod{}, istiodReady: make(chan struct{}),
 		log: newAccessLogs(), cancel: func() {},
 		http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16, DisableCompression: true}},
+		probes: &http.Client{
+			Transport:     &http.Transport{DisableKeepAlives: true, DisableCompression: true},
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
 	}
 	m.procs = proc.NewGroup(m.exited)
 	return m, nil
@@ -155,7 +171,7 @@ func (m *Mesh) fail(err error) {
 // Failed yields the first reason why the mesh is not whole any more.
 func (m *Mesh) Failed() <-chan error { return m.failed }
 
-// exited is told of each child that ended.
+// exited is told of each child that ended. A program that ends before it was ever ready is a failure of its Deployment alone.
 func (m *Mesh) exited(e proc.Exit) {
 	if e.Asked {
 		return
@@ -164,47 +180,61 @@ func (m *Mesh) exited(e proc.Exit) {
 	if err == nil {
 		err = fmt.Errorf("%s ended by itself", e.Name)
 	}
+	m.mu.Lock()
+	for _, p := range m.pods {
+		if p.appName() == e.Name && !p.serving {
+			p.dead = err
+			m.mu.Unlock()
+			return
+		}
+	}
+	m.mu.Unlock()
 	m.fail(err)
 }
 
-// Down ends all processes, then the servers. It may be called again.
-func (m *Mesh) Down(ctx context.Context) error {
-	m.mu.Lock()
-	again := m.downed
-	m.downed = true
-	m.mu.Unlock()
-	if again {
-		return nil
-	}
+// Down ends all processes, then the servers. It may be called again, which does nothing but wait for the first call.
+func (m *Mesh) Down(ctx context.Context) (err error) {
+	m.down.Do(func() { err = m.end(ctx) })
+	return err
+}
+
+func (m *Mesh) end(ctx context.Context) error {
 	m.cancel()
-	errs := []error{m.killAll(ctx)}
-	m.mu.Lock()
-	stops := m.stops
-	m.mu.Unlock()
-	for _, stop := range stops {
-		errs = append(errs, stop())
-	}
+	// How a process ended that was not asked to is no error of Down: Failed reported it when it happened.
+	errs := []error{m.stopApps(ctx), withoutExits(m.procs.StopAll(ctx))}
 	if m.sds != nil {
 		errs = append(errs, m.sds.Close())
 	}
 	m.wg.Wait()
 	m.http.CloseIdleConnections()
 	if m.block != nil {
-		if err := m.block.api.Close(); err != nil && !errors.Is(err, os.ErrClosed) && !strings.Contains(err.Error(), "use of closed") {
-			errs = append(errs, err)
+		if err := m.block.api.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, fmt.Errorf("close the API: %w", err))
 		}
 	}
 	return errors.Join(append(errs, os.RemoveAll(m.opts.Dir))...)
 }
 
-// killAll ends the children. A child's own exit error is not one of Down: it was reported by Failed when it happened.
-func (m *Mesh) killAll(ctx context.Context) error {
-	err := m.procs.StopAll(ctx)
-	var exit *proc.ExitError
-	if errors.As(err, &exit) {
-		return nil
+// stopApps asks all programs to end at the same time. Those that do not are killed after downGrace: with the mesh their
+// callers go too, so that nobody waits for what they still have to say.
+func (m *Mesh) stopApps(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, downGrace)
+	defer cancel()
+	m.mu.Lock()
+	var apps []*proc.Process
+	for _, p := range m.pods {
+		if app := p.app.Load(); app != nil {
+			apps = append(apps, app)
+		}
 	}
-	return err
+	m.mu.Unlock()
+	errs := make([]error, len(apps))
+	var wg sync.WaitGroup
+	for i, app := range apps {
+		wg.Go(func() { errs[i] = withoutExits(app.Stop(ctx)) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
 }
 
 // REST is how client-go reaches the in-memory API.
@@ -221,7 +251,7 @@ func (m *Mesh) Admin(ctx context.Context, podName, method, path string) ([]byte,
 	if err != nil {
 		return nil, err
 	}
-	if p.envoy == nil {
+	if !p.hasSidecar() {
 		return nil, fmt.Errorf("pod %s has no sidecar", podName)
 	}
 	return m.ask(ctx, method, fmt.Sprintf("http://%s:%d%s", p.calls, adminPort, path))
@@ -267,10 +297,11 @@ func (m *Mesh) Logs(_ context.Context, podName string, lines int) (string, error
 	if err != nil {
 		return "", err
 	}
-	if p.app == nil {
+	app := p.app.Load()
+	if app == nil {
 		return "", nil
 	}
-	return p.app.LogTail(lines)
+	return app.LogTail(lines)
 }
 
 // Versions names what runs.

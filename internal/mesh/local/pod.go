@@ -4,17 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
-	networkingapi "istio.io/api/networking/v1alpha3"
-	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"squall/internal/mesh"
 	"squall/internal/proc"
@@ -29,35 +28,38 @@ const portShift = 10000
 
 // pod is an application process and its Envoy.
 type pod struct {
-	owner   string // the Deployment
-	hash    string // of the pod template
-	object  *corev1.Pod
+	owner   string      // the Deployment
+	hash    string      // of the pod template
+	object  *corev1.Pod // as created
 	program program
-	ip      netip.Addr // as in EndpointSlices; the proxy's inbound listeners
-	calls   netip.Addr // the proxy's outbound listeners and its admin interface
-	sdsPath string
+	env     []string          // of the program
+	vars    map[string]string // what $(NAME) stands for in args
+	ip      netip.Addr        // as in EndpointSlices; the proxy's inbound listeners
+	calls   netip.Addr        // the proxy's outbound listeners and its admin interface
+	dir     string            // of the program's own
 
-	app, envoy *proc.Process
-	closeSDS   func() error
-	ready      bool  // guarded by the kubelet
-	failure    error // of the start; written before the kubelet is told
-	noted      error // failure, once the kubelet has taken note
+	cancel     context.CancelFunc // ends the pod's life
+	ended      chan struct{}      // closed when the life has ended
+	app, envoy atomic.Pointer[proc.Process]
+	sdsPath    string       // set in the life
+	closeSDS   func() error // set in the life, read after it
+
+	// The kubelet's loop alone uses these.
+	ready   bool
+	leaving bool
+	failure error
+	served  bool // was ready when its end began; read by the end
+
+	// Guarded by Mesh.mu.
+	serving bool  // the program was ready once
+	dead    error // why the program ended before
 }
 
-func (p *pod) nodeType() string { return "sidecar" }
-func (p *pod) workload() string { return p.owner }
-
-// injected reports whether the pod gets a sidecar, by the annotation and label that Istio's injector reads.
-func injected(template *corev1.PodTemplateSpec, namespace *corev1.Namespace) bool {
-	for _, v := range []string{template.Labels["sidecar.istio.io/inject"], template.Annotations["sidecar.istio.io/inject"]} {
-		if v != "" {
-			return v == "true"
-		}
-	}
-	return namespace != nil && namespace.Labels["istio-injection"] == "enabled"
-}
-
-func (p *pod) hasSidecar() bool { return p.object.Labels[mesh.TLSModeLabel] == "istio" }
+func (p *pod) nodeType() string             { return "sidecar" }
+func (p *pod) workload() string             { return p.owner }
+func (p *pod) container() *corev1.Container { return &p.object.Spec.Containers[0] }
+func (p *pod) appName() string              { return p.container().Name + " of " + p.object.Name }
+func (p *pod) hasSidecar() bool             { return p.object.Labels[mesh.TLSModeLabel] == "istio" }
 
 // port is where the program listens in place of a container port: at the port itself when there is no proxy in front.
 func (p *pod) port(containerPort int32) int {
@@ -70,104 +72,48 @@ func (p *pod) port(containerPort int32) int {
 	return int(containerPort) - portShift
 }
 
-// sidecar makes the proxy listen at the pod's own two addresses, which is what interception does on a cluster.
-func (p *pod) sidecar() *networkingv1.Sidecar {
-	s := &networkingv1.Sidecar{
-		ObjectMeta: metav1.ObjectMeta{
-			Name: p.object.Name, Namespace: p.object.Namespace,
-			Labels: map[string]string{mesh.ManagedByLabel: "squall-local"},
-		},
-		Spec: networkingapi.Sidecar{
-			WorkloadSelector: &networkingapi.WorkloadSelector{Labels: map[string]string{podLabel: p.object.Name}},
-			Egress: []*networkingapi.IstioEgressListener{{
-				Bind: p.calls.String(), CaptureMode: networkingapi.CaptureMode_NONE, Hosts: []string{"*/*"},
-			}},
-		},
-	}
-	for _, port := range p.object.Spec.Containers[0].Ports {
-		s.Spec.Ingress = append(s.Spec.Ingress, &networkingapi.IstioIngressListener{
-			Port:            &networkingapi.SidecarPort{Number: uint32(port.ContainerPort), Protocol: protocolOf(port), Name: portName(port)},
-			Bind:            p.ip.String(),
-			CaptureMode:     networkingapi.CaptureMode_NONE,
-			DefaultEndpoint: fmt.Sprintf("0.0.0.0:%d", p.port(port.ContainerPort)), // 0.0.0.0 is the pod's address here
-		})
-	}
-	return s
-}
-
-// protocolOf is the protocol that Istio reads off a port's name, http where it says nothing.
-func protocolOf(port corev1.ContainerPort) string {
-	name, _, _ := strings.Cut(port.Name, "-")
-	switch name {
-	case "http2", "grpc", "tcp", "tls", "https", "mongo", "mysql", "redis":
-		return strings.ToUpper(name)
-	}
-	return "HTTP"
-}
-
-func portName(port corev1.ContainerPort) string {
-	if port.Name != "" {
-		return port.Name
-	}
-	return "http-" + strconv.Itoa(int(port.ContainerPort))
+func (p *pod) address(port int32) string {
+	return net.JoinHostPort(p.ip.String(), strconv.Itoa(p.port(port)))
 }
 
 // startApp starts the program in place of the container and waits until it is ready to serve.
-func (m *Mesh) startApp(ctx context.Context, p *pod, env []string) error {
+func (k *kubelet) startApp(ctx context.Context, p *pod) error {
 	if p.program.Builtin {
 		return nil
 	}
-	c := p.object.Spec.Containers[0]
 	args := p.program.Command
-	if len(c.Args) > 0 {
+	if c := p.container(); len(c.Args) > 0 {
 		args = c.Args
 	}
-	expand := func(s string) string { return p.expand(s, env) }
 	var argv []string
 	for _, a := range args {
-		argv = append(argv, expand(a))
+		argv = append(argv, expand(a, p.vars))
 	}
 	for _, a := range p.program.Listen {
-		argv = append(argv, expand(a))
+		argv = append(argv, p.listen(a))
 	}
-	var err error
-	p.app, err = m.procs.Start(ctx, proc.Spec{
-		Name: c.Name + " of " + p.object.Name, Path: p.program.Path, Args: argv, Env: env, LogFile: m.opts.Log(p.object.Name),
-		Dir: m.opts.Dir, Grace: time.Duration(grace(p.object)) * time.Second, Contain: true,
+	app, err := k.mesh.procs.Start(ctx, proc.Spec{
+		Name: p.appName(), Path: p.program.Path, Args: argv, Env: p.env, LogFile: k.mesh.opts.Log(p.object.Name),
+		Dir: p.dir, Grace: p.grace(), Contain: true,
 	})
 	if err != nil {
 		return err
 	}
-	return m.awaitServing(ctx, p)
+	p.app.Store(app)
+	if err := k.awaitServing(ctx, p, app); err != nil {
+		return err
+	}
+	k.mesh.mu.Lock()
+	defer k.mesh.mu.Unlock()
+	p.serving = p.dead == nil
+	return p.dead
 }
 
-func grace(o *corev1.Pod) int64 {
-	if s := o.Spec.TerminationGracePeriodSeconds; s != nil && *s > 0 {
-		return *s
-	}
-	return 2
-}
-
-// expand replaces $(NAME) as Kubernetes does in arguments, with the pod's own address and ports besides the environment. A
-// name that is not there stays as it is; a port that the container does not declare is "disabled".
-func (p *pod) expand(s string, env []string) string {
-	s = strings.ReplaceAll(s, "$(POD_IP)", p.ip.String())
-	for _, port := range p.object.Spec.Containers[0].Ports {
-		s = strings.ReplaceAll(s, fmt.Sprintf("$(PORT_%d)", port.ContainerPort), strconv.Itoa(p.port(port.ContainerPort)))
-	}
-	if strings.Contains(s, "$(PORT_") {
-		return "disabled"
-	}
-	for _, kv := range env {
-		k, v, _ := strings.Cut(kv, "=")
-		s = strings.ReplaceAll(s, "$("+k+")", v)
-	}
-	return s
-}
-
-// startEnvoy starts the pod's proxy and waits until it has its configuration and certificates.
-func (m *Mesh) startEnvoy(ctx context.Context, p *pod) error {
-	p.sdsPath = filepath.Join(m.opts.Dir, "sds", p.object.Name)
+// startEnvoy starts the pod's proxy and waits until it has its certificates and listens for the pod.
+func (k *kubelet) startEnvoy(ctx context.Context, p *pod) error {
+	m := k.mesh
+	b := p.ip.As4()
+	p.sdsPath = filepath.Join(m.opts.Dir, "sds", fmt.Sprintf("%d.%d", b[2], b[3])) // a socket's path has to be short
 	closeSDS, err := m.sds.Identity(ctx, p.sdsPath, sds.Identity{Namespace: p.object.Namespace, ServiceAccount: p.object.Spec.ServiceAccountName})
 	if err != nil {
 		return err
@@ -177,14 +123,12 @@ func (m *Mesh) startEnvoy(ctx context.Context, p *pod) error {
 	if err != nil {
 		return fmt.Errorf("configuration of the proxy of %s: %w", p.object.Name, err)
 	}
-	path := filepath.Join(m.opts.Dir, p.object.Name+".json")
+	path := filepath.Join(p.dir, "envoy.json")
 	if err := os.WriteFile(path, config, 0o600); err != nil {
 		return fmt.Errorf("configuration of the proxy of %s: %w", p.object.Name, err)
 	}
-	select {
-	case <-m.istiodReady:
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	if err := m.awaitIstiod(ctx); err != nil {
+		return err
 	}
 	envoy, err := m.procs.Start(ctx, proc.Spec{
 		Name: "envoy of " + p.object.Name, Path: m.opts.Tools.Envoy, Dir: m.opts.Dir, LogFile: m.opts.Log(p.object.Name + ".envoy"),
@@ -197,22 +141,61 @@ func (m *Mesh) startEnvoy(ctx context.Context, p *pod) error {
 	if err != nil {
 		return err
 	}
-	m.mu.Lock()
-	p.envoy = envoy
-	m.mu.Unlock()
-	return m.awaitHTTP(ctx, envoy, fmt.Sprintf("http://%s:%d/ready", p.calls, adminPort))
+	p.envoy.Store(envoy)
+	return m.await(ctx, envoy, func() error { return m.listening(ctx, p) })
 }
 
-// stop ends the pod's processes, the proxy last, and takes its certificate away.
+// listening is nil when the pod's proxy is ready and has a listener for each container port.
+func (m *Mesh) listening(ctx context.Context, p *pod) error {
+	admin := fmt.Sprintf("http://%s:%d", p.calls, adminPort)
+	if err := m.get200(ctx, admin+"/ready"); err != nil {
+		return err
+	}
+	body, err := m.ask(ctx, "GET", admin+"/listeners")
+	if err != nil {
+		return err
+	}
+	listeners := string(body)
+	for _, port := range p.container().Ports {
+		if address := fmt.Sprintf("::%s:%d\n", p.ip, port.ContainerPort); !strings.Contains(listeners, address) {
+			return fmt.Errorf("its proxy does not listen at %s:%d yet", p.ip, port.ContainerPort)
+		}
+	}
+	for line := range strings.Lines(listeners) {
+		if _, address, ok := strings.Cut(line, "::"); ok && !strings.HasPrefix(address, p.ip.String()+":") && !strings.HasPrefix(address, p.calls.String()+":") {
+			return fmt.Errorf("its proxy listens at %s, which is not the pod's: it does not have its Sidecar yet", strings.TrimSpace(address))
+		}
+	}
+	return nil
+}
+
+// stop ends the pod's processes, the proxy last, and takes its certificate away. How a process ended that was not asked to
+// is no error here: the mesh was told when it happened.
 func (p *pod) stop(ctx context.Context) error {
 	var errs []error
-	for _, c := range []*proc.Process{p.app, p.envoy} {
+	for _, c := range []*proc.Process{p.app.Load(), p.envoy.Load()} {
 		if c != nil {
-			errs = append(errs, c.Stop(ctx))
+			errs = append(errs, withoutExits(c.Stop(ctx)))
 		}
 	}
 	if p.closeSDS != nil {
 		errs = append(errs, p.closeSDS())
 	}
 	return errors.Join(errs...)
+}
+
+// withoutExits is err without the exit errors of processes.
+func withoutExits(err error) error {
+	var exit *proc.ExitError
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		var errs []error
+		for _, e := range joined.Unwrap() {
+			errs = append(errs, withoutExits(e))
+		}
+		return errors.Join(errs...)
+	}
+	if errors.As(err, &exit) {
+		return nil
+	}
+	return err
 }

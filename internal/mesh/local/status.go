@@ -11,56 +11,69 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 )
 
 // nodeName is the one Node of the local mesh.
 const nodeName = "local"
 
-// writePod writes the Pod object with its status, creating it the first time.
-func (k *kubelet) writePod(ctx context.Context, p *pod, ready bool, message string) error {
-	pods := k.objects.Kube.CoreV1().Pods(p.object.Namespace)
-	if p.object.UID == "" {
-		made, err := pods.Create(ctx, p.object, metav1.CreateOptions{})
-		if err != nil {
-			return fmt.Errorf("pod %s: %w", p.object.Name, err)
-		}
-		p.object.UID, p.object.ResourceVersion = made.UID, made.ResourceVersion
-	}
+// hostIP is the node's address.
+const hostIP = "127.0.0.1"
+
+// writePod writes the Pod's status. A pod that is gone already is left alone.
+func (k *kubelet) writePod(ctx context.Context, p *pod, message string) error {
 	status := corev1.ConditionFalse
-	if ready {
+	if p.ready {
 		status = corev1.ConditionTrue
 	}
 	o := p.object.DeepCopy()
 	o.ResourceVersion = ""
 	o.Status = corev1.PodStatus{
-		Phase: corev1.PodRunning, HostIP: "127.0.0.1", PodIP: p.ip.String(), PodIPs: []corev1.PodIP{{IP: p.ip.String()}},
+		Phase: corev1.PodRunning, HostIP: hostIP, PodIP: p.ip.String(), PodIPs: []corev1.PodIP{{IP: p.ip.String()}},
 		Conditions: []corev1.PodCondition{
 			{Type: corev1.PodReady, Status: status, Message: message},
 			{Type: corev1.ContainersReady, Status: status},
 		},
 	}
+	started := true
 	for _, c := range o.Spec.Containers {
-		o.Status.ContainerStatuses = append(o.Status.ContainerStatuses, corev1.ContainerStatus{Name: c.Name, Ready: ready, Image: c.Image})
+		o.Status.ContainerStatuses = append(o.Status.ContainerStatuses, corev1.ContainerStatus{
+			Name: c.Name, Ready: p.ready, Started: &started, Image: c.Image, State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}},
+		})
 	}
 	if p.failure != nil {
 		o.Status.Phase, o.Status.Reason, o.Status.Message = corev1.PodFailed, "Failed", message
+		o.Status.ContainerStatuses[0].State = corev1.ContainerState{}
 	}
-	if _, err := pods.UpdateStatus(ctx, o, metav1.UpdateOptions{}); err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("status of pod %s: %w", p.object.Name, err)
+	if _, err := k.objects.Kube.CoreV1().Pods(o.Namespace).UpdateStatus(ctx, o, metav1.UpdateOptions{}); gone(err) != nil {
+		return fmt.Errorf("status of pod %s: %w", o.Name, err)
 	}
 	return nil
 }
 
 // writeStatus writes a Deployment's status where it changed.
 func (k *kubelet) writeStatus(ctx context.Context, key string, d *appsv1.Deployment) error {
-	s := appsv1.DeploymentStatus{ObservedGeneration: d.Generation}
+	s := k.status(key, d)
+	if same(d.Status, s) {
+		return nil
+	}
+	o := d.DeepCopy()
+	o.ResourceVersion, o.Status = "", s
+	if _, err := k.objects.Kube.AppsV1().Deployments(d.Namespace).UpdateStatus(ctx, o, metav1.UpdateOptions{}); gone(err) != nil {
+		return fmt.Errorf("status of deployment %s: %w", d.Name, err)
+	}
+	return nil
+}
+
+// status is a Deployment's status. Pods that are being ended count as replicas until they are gone.
+func (k *kubelet) status(key string, d *appsv1.Deployment) appsv1.DeploymentStatus {
+	s := appsv1.DeploymentStatus{ObservedGeneration: d.Generation, Replicas: int32(k.leaving[key])}
 	hash := templateHash(d)
 	var failure error
 	for _, p := range k.pods[key] {
 		s.Replicas++
 		if p.hash == hash {
 			s.UpdatedReplicas++
+			failure = errors.Join(failure, p.failure)
 		}
 		if p.ready {
 			s.ReadyReplicas++
@@ -68,30 +81,26 @@ func (k *kubelet) writeStatus(ctx context.Context, key string, d *appsv1.Deploym
 		} else {
 			s.UnavailableReplicas++
 		}
-		failure = errors.Join(failure, p.reported())
 	}
 	progressing := appsv1.DeploymentCondition{Type: appsv1.DeploymentProgressing, Status: corev1.ConditionTrue, Reason: "ReplicaSetUpdated"}
+	if r := k.refused[key]; r != nil && r.hash == hash {
+		progressing.Message = r.err.Error()
+		if r.final() {
+			failure = errors.Join(failure, r.err)
+		}
+	}
+	available := appsv1.DeploymentCondition{Type: appsv1.DeploymentAvailable, Status: corev1.ConditionFalse, Reason: "MinimumReplicasUnavailable"}
+	if int(s.AvailableReplicas) >= wanted(d) {
+		available.Status, available.Reason = corev1.ConditionTrue, "MinimumReplicasAvailable"
+		if int(s.UpdatedReplicas) == wanted(d) && s.Replicas == s.UpdatedReplicas {
+			progressing.Reason = "NewReplicaSetAvailable"
+		}
+	}
 	if failure != nil {
 		progressing.Status, progressing.Reason, progressing.Message = corev1.ConditionFalse, "PodFailed", failure.Error()
 	}
-	s.Conditions = []appsv1.DeploymentCondition{progressing}
-	if same(d.Status, s) {
-		return nil
-	}
-	o := d.DeepCopy()
-	o.ResourceVersion, o.Status = "", s
-	if _, err := k.objects.Kube.AppsV1().Deployments(d.Namespace).UpdateStatus(ctx, o, metav1.UpdateOptions{}); err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("status of deployment %s: %w", d.Name, err)
-	}
-	return nil
-}
-
-// reported is the pod's failure once the loop has taken note of it.
-func (p *pod) reported() error {
-	if p.ready || p.object.UID == "" {
-		return nil
-	}
-	return p.noted
+	s.Conditions = []appsv1.DeploymentCondition{available, progressing}
+	return s
 }
 
 func same(a, b any) bool {
@@ -102,7 +111,7 @@ func same(a, b any) bool {
 
 // writeSlices keeps one EndpointSlice a service, with the pods that its selector matches.
 func (k *kubelet) writeSlices(ctx context.Context) error {
-	services, err := k.services.List(labels.Everything())
+	services, err := k.sortedServices()
 	if err != nil {
 		return err
 	}
@@ -132,13 +141,12 @@ func (k *kubelet) slice(s *corev1.Service) *discoveryv1.EndpointSlice {
 		},
 		AddressType: discoveryv1.AddressTypeIPv4,
 	}
-	selector := labels.SelectorFromSet(s.Spec.Selector)
 	for _, p := range k.sorted() {
-		if p.object.Namespace != s.Namespace || !selector.Matches(labels.Set(p.object.Labels)) {
+		if !selects(s, p) {
 			continue
 		}
 		node := nodeName
-		ready := p.ready
+		ready := p.ready || s.Spec.PublishNotReadyAddresses
 		out.Endpoints = append(out.Endpoints, discoveryv1.Endpoint{
 			Addresses: []string{p.ip.String()}, Conditions: discoveryv1.EndpointConditions{Ready: &ready}, NodeName: &node,
 			TargetRef: &corev1.ObjectReference{Kind: "Pod", Name: p.object.Name, Namespace: p.object.Namespace, UID: p.object.UID},
@@ -152,18 +160,14 @@ func (k *kubelet) slice(s *corev1.Service) *discoveryv1.EndpointSlice {
 
 func slicePorts(s *corev1.Service, p *pod) []discoveryv1.EndpointPort {
 	var out []discoveryv1.EndpointPort
-	for _, sp := range s.Spec.Ports {
-		target := sp.TargetPort.IntVal
-		for _, cp := range p.object.Spec.Containers[0].Ports {
-			if sp.TargetPort.StrVal != "" && cp.Name == sp.TargetPort.StrVal {
-				target = cp.ContainerPort
-			}
-		}
-		if target == 0 {
-			target = sp.Port
+	for i := range s.Spec.Ports {
+		sp := &s.Spec.Ports[i]
+		target, found := containerPort(p.container(), targetOf(sp))
+		if !found && target == 0 {
+			continue // a name that the pod does not have: the service has no endpoint there, as on a cluster
 		}
 		name, protocol := sp.Name, corev1.ProtocolTCP
-		out = append(out, discoveryv1.EndpointPort{Name: &name, Port: &target, Protocol: &protocol})
+		out = append(out, discoveryv1.EndpointPort{Name: &name, Port: &target, Protocol: &protocol, AppProtocol: sp.AppProtocol})
 	}
 	return out
 }
@@ -180,10 +184,11 @@ func (k *kubelet) writeSlice(ctx context.Context, key string, s *discoveryv1.End
 	c := k.objects.Kube.DiscoveryV1().EndpointSlices(s.Namespace)
 	if had {
 		_, err = c.Update(ctx, s, metav1.UpdateOptions{})
-	} else {
+	}
+	if !had || apierrors.IsNotFound(err) {
 		_, err = c.Create(ctx, s, metav1.CreateOptions{})
 	}
-	if err != nil && !apierrors.IsNotFound(err) {
+	if gone(err) != nil {
 		return fmt.Errorf("endpoints of %s: %w", key, err)
 	}
 	k.slices[key] = string(b)
@@ -196,9 +201,5 @@ func (k *kubelet) deleteSlice(ctx context.Context, key, was string) error {
 		return err
 	}
 	delete(k.slices, key)
-	err := k.objects.Kube.DiscoveryV1().EndpointSlices(s.Namespace).Delete(ctx, s.Name, metav1.DeleteOptions{})
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	return err
+	return gone(k.objects.Kube.DiscoveryV1().EndpointSlices(s.Namespace).Delete(ctx, s.Name, metav1.DeleteOptions{}))
 }

@@ -1,0 +1,63 @@
+package local
+
+import (
+	"context"
+	"encoding/json"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"squall/internal/mesh"
+)
+
+// createDefaults makes the objects that an Istio installation brings: the root namespace, the node, and the filter that makes
+// proxies tell their callers the request id, which joins a call with its access log entries.
+func (m *Mesh) createDefaults(ctx context.Context, objects *mesh.Objects) error {
+	for _, o := range []object{
+		{"apiVersion": "v1", "kind": "Namespace", "metadata": object{"name": mesh.RootNamespace}},
+		{"apiVersion": "v1", "kind": "Node", "metadata": object{"name": nodeName, "labels": object{
+			"kubernetes.io/hostname": nodeName, "topology.kubernetes.io/region": "local", "topology.kubernetes.io/zone": "local",
+		}}},
+		requestIDFilter(),
+	} {
+		if _, err := objects.Apply(ctx, &unstructured.Unstructured{Object: normal(o)}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func requestIDFilter() object {
+	const manager = "envoy.filters.network.http_connection_manager"
+	var patches []any
+	for _, where := range []string{"SIDECAR_OUTBOUND", "GATEWAY"} {
+		patches = append(patches, object{
+			"applyTo": "NETWORK_FILTER",
+			"match":   object{"context": where, "listener": object{"filterChain": object{"filter": object{"name": manager}}}},
+			"patch": object{"operation": "MERGE", "value": object{"typed_config": object{
+				"@type":                             "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+				"always_set_request_id_in_response": true,
+			}}},
+		})
+	}
+	return object{
+		"apiVersion": "networking.istio.io/v1alpha3", "kind": "EnvoyFilter",
+		"metadata": object{"name": "squall-request-id", "namespace": mesh.RootNamespace},
+		"spec":     object{"configPatches": patches},
+	}
+}
+
+// normal gives a literal the types that decoded JSON has.
+func normal(o object) object {
+	var out object
+	_ = json.Unmarshal([]byte(mustJSON(o)), &out) // what was just encoded can be decoded
+	return out
+}
+
+// mustJSON encodes a literal of this package.
+func mustJSON(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // a literal of strings, numbers and booleans can be encoded
+	}
+	return string(b)
+}
