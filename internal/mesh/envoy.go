@@ -198,15 +198,23 @@ func (c *Config) Digest() string {
 		}
 		sort.Strings(names)
 		for _, n := range names {
-			var b bytes.Buffer
-			if json.Compact(&b, part[n]) != nil {
-				b.Reset()
-				b.Write(part[n])
-			}
-			fmt.Fprintf(h, "%s\x00%s\x00", n, b.Bytes())
+			fmt.Fprintf(h, "%s\x00%s\x00", n, canonical(part[n]))
 		}
 	}
 	return hex.EncodeToString(h.Sum(nil))
+}
+
+// canonical is a resource with its keys in order: Envoy prints the entries of maps in any order.
+func canonical(raw json.RawMessage) []byte {
+	var v any
+	if json.Unmarshal(raw, &v) != nil {
+		return raw
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		return raw
+	}
+	return b
 }
 
 // Differs names the resources in which two configurations differ.
@@ -216,7 +224,7 @@ func (c *Config) Differs(o *Config) []string {
 		"cluster": {c.Clusters, o.Clusters}, "listener": {c.Listeners, o.Listeners}, "route": {c.Routes, o.Routes},
 	} {
 		for n, a := range pair[0] {
-			if b, ok := pair[1][n]; !ok || !bytes.Equal(a, b) {
+			if b, ok := pair[1][n]; !ok || !bytes.Equal(canonical(a), canonical(b)) {
 				out = append(out, what+" "+n)
 			}
 		}

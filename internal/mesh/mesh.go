@@ -73,17 +73,25 @@ const (
 func poll(ctx context.Context, every time.Duration, try func() (done bool, why error, err error)) error {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
+	var last error
+	ended := func() error {
+		if last != nil {
+			return fmt.Errorf("%w: %w", context.Cause(ctx), last)
+		}
+		return context.Cause(ctx)
+	}
 	for {
 		done, why, err := try()
+		if err != nil && ctx.Err() != nil {
+			return ended() // the look itself was cut off
+		}
 		if err != nil || done {
 			return err
 		}
+		last = why
 		select {
 		case <-ctx.Done():
-			if why != nil {
-				return fmt.Errorf("%w: %w", context.Cause(ctx), why)
-			}
-			return context.Cause(ctx)
+			return ended()
 		case <-tick.C:
 		}
 	}

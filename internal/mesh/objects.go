@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/discovery/cached/memory"
 	"k8s.io/client-go/dynamic"
@@ -118,7 +120,7 @@ func (o *Objects) List(ctx context.Context, apiVersion, kind, namespace string) 
 }
 
 // Apply server-side applies u as FieldManager and returns the object as stored. An object whose fields another manager
-// owns is a conflict, an error that names the manager; it is never overruled.
+// owns is a conflict, an error that names the manager; it is never overruled. A field that the kind does not have is an error.
 func (o *Objects) Apply(ctx context.Context, u *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	r := RefOf(u)
 	c, err := o.resource(r)
@@ -132,7 +134,11 @@ func (o *Objects) Apply(ctx context.Context, u *unstructured.Unstructured) (*uns
 	unstructured.RemoveNestedField(u.Object, "metadata", "creationTimestamp")
 	unstructured.RemoveNestedField(u.Object, "metadata", "generation")
 	unstructured.RemoveNestedField(u.Object, "status")
-	got, err := c.Apply(ctx, r.Name, u, metav1.ApplyOptions{FieldManager: FieldManager})
+	body, err := json.Marshal(u)
+	if err != nil {
+		return nil, fmt.Errorf("apply %s: %w", r, err)
+	}
+	got, err := c.Patch(ctx, r.Name, types.ApplyPatchType, body, metav1.PatchOptions{FieldManager: FieldManager, FieldValidation: metav1.FieldValidationStrict})
 	if err != nil {
 		return nil, fmt.Errorf("apply %s: %w", r, err)
 	}

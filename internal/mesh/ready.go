@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"sort"
+	"strconv"
 	"strings"
 	"time"
 
@@ -120,4 +122,39 @@ func Proxies(ctx context.Context, o *Objects, client string, namespaces ...strin
 	}
 	sort.Slice(out, func(i, j int) bool { return out[i].Pod < out[j].Pod })
 	return out, nil
+}
+
+// AnyEndpoint is the address ip:port of a ready pod of a service, for a caller without a proxy.
+func AnyEndpoint(ctx context.Context, o *Objects, namespace, host, port string) (string, error) {
+	service, rest, _ := strings.Cut(host, ".")
+	if ns, _, _ := strings.Cut(rest, "."); ns != "" {
+		namespace = ns
+	}
+	svc, err := o.Kube.CoreV1().Services(namespace).Get(ctx, service, metav1.GetOptions{})
+	if err != nil {
+		return "", fmt.Errorf("service %s: %w", host, err)
+	}
+	name := ""
+	for _, p := range svc.Spec.Ports {
+		if strconv.Itoa(int(p.Port)) == port {
+			name = p.Name
+		}
+	}
+	list, err := o.Kube.DiscoveryV1().EndpointSlices(namespace).List(ctx, metav1.ListOptions{LabelSelector: "kubernetes.io/service-name=" + service})
+	if err != nil {
+		return "", fmt.Errorf("endpoints of %s: %w", host, err)
+	}
+	for _, s := range list.Items {
+		for _, e := range s.Endpoints {
+			if e.Conditions.Ready != nil && !*e.Conditions.Ready {
+				continue
+			}
+			for _, p := range s.Ports {
+				if p.Port != nil && (p.Name == nil || *p.Name == name) && len(e.Addresses) > 0 {
+					return net.JoinHostPort(e.Addresses[0], strconv.Itoa(int(*p.Port))), nil
+				}
+			}
+		}
+	}
+	return "", fmt.Errorf("service %s has no ready endpoint for port %s", host, port)
 }

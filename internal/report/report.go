@@ -25,16 +25,8 @@ type Data struct {
 	Missing []string
 }
 
-// Object is one Kubernetes or Istio object that the run created, changed or restored. The run saves a list of them
-// as objects.json.
-type Object struct {
-	Phase  string `json:"phase"`
-	Action string `json:"action"` // created, changed, deleted or restored
-	Kind   string `json:"kind"`
-	Name   string `json:"name"`             // namespace/name
-	Before string `json:"before,omitempty"` // YAML; empty when there was none
-	After  string `json:"after,omitempty"`  // YAML; empty when there is none
-}
+// Object is one object that the run created, changed or restored.
+type Object = record.Object
 
 // PhaseData is the load of one phase, aggregated to a size that does not depend on the number of requests.
 type PhaseData struct {

@@ -1,0 +1,101 @@
+// Command bench measures what Squall promises about its speed and prints a table; with -json FILE it also writes the figures.
+// Ratios are measured within one run, the two sides taking turns.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"squall/internal/toolchain"
+)
+
+// Figure is one measured quantity.
+type Figure struct {
+	Name   string  `json:"name"`
+	Unit   string  `json:"unit"`
+	Median float64 `json:"median"`
+	P95    float64 `json:"p95"`
+	Max    float64 `json:"max"`
+	N      int     `json:"n"`
+	Limit  string  `json:"limit"` // what is promised
+	OK     bool    `json:"ok"`    // whether the median keeps it
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context) error {
+	binary := flag.String("squall", "bin/squall", "Squall's program")
+	file := flag.String("json", "", "file for the figures")
+	runs := flag.Int("runs", 10, "how often each is measured")
+	flag.Parse()
+	root, err := toolchain.FindRoot(".")
+	if err != nil {
+		return err
+	}
+	tools, err := toolchain.Ensure(ctx, toolchain.Options{Root: root, Progress: toolchain.Lines(os.Stderr)})
+	if err != nil {
+		return err
+	}
+	figures, err := commandFigures(ctx, *binary, *runs)
+	if err != nil {
+		return err
+	}
+	live, err := meshFigures(ctx, root, tools, *runs)
+	if err != nil {
+		return err
+	}
+	figures = append(figures, live...)
+	if err := table(figures); err != nil {
+		return err
+	}
+	if *file == "" {
+		return nil
+	}
+	b, err := json.MarshalIndent(figures, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(*file, append(b, '\n'), 0o600)
+}
+
+func table(figures []Figure) error {
+	w := tabwriter.NewWriter(os.Stdout, 0, 4, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "measure\tmedian\tp95\tmax\tn\tpromised\tkept\t")
+	for _, f := range figures {
+		kept := "yes"
+		if !f.OK {
+			kept = "NO"
+		}
+		fmt.Fprintf(w, "%s (%s)\t%.3g\t%.3g\t%.3g\t%d\t%s\t%s\t\n", f.Name, f.Unit, f.Median, f.P95, f.Max, f.N, f.Limit, kept)
+	}
+	return w.Flush()
+}
+
+// figure sums up values; a value is kept when it is below the limit, or at least the limit when it begins with ">=".
+func figure(name, unit string, values []float64, limit float64, atLeast bool) Figure {
+	slices.Sort(values)
+	at := func(p float64) float64 { return values[min(len(values)-1, int(p*float64(len(values))))] }
+	f := Figure{Name: name, Unit: unit, Median: at(0.5), P95: at(0.95), Max: values[len(values)-1], N: len(values)}
+	if atLeast {
+		f.Limit, f.OK = fmt.Sprintf(">= %g", limit), f.Median >= limit
+	} else {
+		f.Limit, f.OK = fmt.Sprintf("< %g", limit), f.Median < limit
+	}
+	return f
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

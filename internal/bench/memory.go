@@ -1,0 +1,60 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// privateMemory is the memory in MB that this process's children do not share: istiod, the proxies and the applications.
+func privateMemory() (float64, error) {
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		return 0, err
+	}
+	self := strconv.Itoa(os.Getpid())
+	total := 0.0
+	for _, s := range stats {
+		b, err := os.ReadFile(s)
+		if err != nil {
+			continue // it ended meanwhile
+		}
+		fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+		if len(fields) < 2 || fields[1] != self {
+			continue
+		}
+		mb, err := private(filepath.Join(filepath.Dir(s), "smaps_rollup"))
+		if err != nil {
+			return 0, err
+		}
+		total += mb
+	}
+	if total == 0 {
+		return 0, fmt.Errorf("no child process found")
+	}
+	return total, nil
+}
+
+func private(path string) (float64, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	kb := 0.0
+	sc := bufio.NewScanner(f)
+	for sc.Scan() {
+		if fields := strings.Fields(sc.Text()); len(fields) > 1 && strings.HasPrefix(fields[0], "Private_") {
+			n, err := strconv.ParseFloat(fields[1], 64)
+			if err != nil {
+				return 0, err
+			}
+			kb += n
+		}
+	}
+	return kb / 1024, sc.Err()
+}

@@ -1,0 +1,129 @@
+// Package engine is Squall in one call: a scenario is compiled, run on a mesh, judged from its record and reported. The command
+// line and the suites are thin layers over it.
+package engine
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"time"
+
+	"squall/internal/check"
+	"squall/internal/mesh/local"
+	"squall/internal/plan"
+	"squall/internal/record"
+	"squall/internal/report"
+	"squall/internal/run"
+	"squall/internal/scenario"
+	"squall/internal/toolchain"
+)
+
+// Config is what all runs of a process share.
+type Config struct {
+	Fixtures string // folder of the fixtures
+	Reports  string // folder in which each run gets its own
+	Env      string // local
+	Images   map[string]string
+	Tools    toolchain.Tools
+}
+
+// Compiled is a scenario with its plan, and the id of the one run that it is for.
+type Compiled struct {
+	Scenario *scenario.Scenario
+	Plan     *plan.Plan
+	RunID    string
+	images   map[string]string
+}
+
+// Compile compiles a scenario; nothing is started, and no tools are needed. The error has every mistake with its place.
+func (c Config) Compile(s *scenario.Scenario) (*Compiled, error) {
+	images := maps.Clone(s.Spec.Images)
+	if images == nil {
+		images = map[string]string{}
+	}
+	maps.Copy(images, c.Images)
+	var id [3]byte
+	_, _ = rand.Read(id[:]) // never fails
+	tag := hex.EncodeToString(id[:])
+	p, err := plan.Build(s, plan.Options{
+		FixturesDir: c.Fixtures, Marker: "squall-" + tag, LoadImage: local.LoadImage,
+	})
+	if err != nil {
+		return nil, err
+	}
+	runID := fmt.Sprintf("%s-%s-%s", s.Metadata.Name, time.Now().UTC().Format("20060102-150405"), tag)
+	return &Compiled{Scenario: s, Plan: p, RunID: runID, images: images}, nil
+}
+
+// Outcome is a judged run.
+type Outcome struct {
+	Record *record.Run
+	Result check.Result
+	Data   report.Data
+}
+
+// Run runs a compiled scenario on a mesh of its own, judges it and writes its report. The outcome is there whenever the
+// record could be judged, also beside an error: the errors are those of writing.
+func (c Config) Run(ctx context.Context, k *Compiled, progress run.Progress) (*Outcome, error) {
+	rec, err := record.Create(c.Reports, k.RunID)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "squall-")
+	if err != nil {
+		return nil, fmt.Errorf("folder of the mesh: %w", err)
+	}
+	env, err := local.New(local.Options{Tools: c.Tools, Dir: dir, Log: rec.LogPath, Images: k.images})
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	runErr := run.Run(ctx, run.Options{
+		Plan: k.Plan, Env: env, Record: rec, Progress: progress,
+		Manifest: record.Manifest{
+			RunID: k.RunID, Scenario: k.Scenario.Metadata.Name, File: k.Scenario.File, Env: c.Env, Seed: k.Scenario.Spec.Seed,
+			Versions: Versions(),
+		},
+	})
+	out, err := Judge(rec)
+	if err != nil {
+		return nil, errors.Join(runErr, err)
+	}
+	return out, errors.Join(runErr, report.WriteFiles(rec, out.Data))
+}
+
+// Judge judges a saved run from its files alone.
+func Judge(rec *record.Run) (*Outcome, error) {
+	result, err := check.JudgeRun(rec)
+	if err != nil {
+		return nil, err
+	}
+	data, err := report.Collect(rec, result)
+	if err != nil {
+		return nil, err
+	}
+	return &Outcome{Record: rec, Result: result, Data: data}, nil
+}
+
+// Versions are those of what Squall itself is made of.
+func Versions() map[string]string {
+	v := map[string]string{"go": runtime.Version(), "squall": "devel", "os": runtime.GOOS + "/" + runtime.GOARCH}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return v
+	}
+	if info.Main.Version != "" && info.Main.Version != "(devel)" {
+		v["squall"] = info.Main.Version
+	}
+	for _, d := range info.Deps {
+		if d.Path == "fortio.org/fortio" {
+			v["fortio library"] = d.Version
+		}
+	}
+	return v
+}

@@ -1,0 +1,140 @@
+package plan
+
+import (
+	"fmt"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
+
+	"squall/internal/check"
+	"squall/internal/load"
+)
+
+// Document is a plan for people and for plan.json: exactly what would be done.
+type Document struct {
+	APIVersion string          `json:"apiVersion"` // squall/v1alpha1
+	Kind       string          `json:"kind"`       // Plan
+	Scenario   string          `json:"scenario"`
+	Hypothesis string          `json:"hypothesis"`
+	Fixtures   []Object        `json:"fixtures"` // created first, removed with the mesh
+	Phases     []PhaseDocument `json:"phases"`
+	// Restored are the objects that the rollback brings back, or deletes where Before is empty.
+	Restored []Object `json:"restored"`
+}
+
+// Object is one object of a plan.
+type Object struct {
+	Action string         `json:"action"` // created, changed, restored or deleted
+	Object string         `json:"object"` // kind and name
+	Step   string         `json:"step,omitempty"`
+	Before map[string]any `json:"before,omitempty"`
+	After  map[string]any `json:"after,omitempty"`
+}
+
+// PhaseDocument is one phase of a plan.
+type PhaseDocument struct {
+	Name    string        `json:"name"`
+	Objects []Object      `json:"objects,omitempty"`
+	Load    load.Spec     `json:"load"`
+	Checks  []check.Stmt  `json:"checks"`
+	Proofs  []check.Proof `json:"proofs,omitempty"`
+	Halts   []string      `json:"halts,omitempty"`
+}
+
+// Document is the plan as data.
+func (p *Plan) Document() Document {
+	d := Document{
+		APIVersion: "squall/v1alpha1", Kind: "Plan", Scenario: p.Spec.Scenario, Hypothesis: p.Spec.Hypothesis,
+	}
+	for _, o := range p.Fixtures {
+		d.Fixtures = append(d.Fixtures, Object{Action: "created", Object: name(o), After: o.Object})
+	}
+	phases := p.Phases
+	if p.Recovery != nil {
+		phases = append(phases[:len(phases):len(phases)], *p.Recovery)
+	}
+	seen := map[string]bool{}
+	for i, ph := range phases {
+		doc := PhaseDocument{Name: ph.Name, Load: ph.Load}
+		for _, c := range ph.Changes {
+			o := Object{Action: "changed", Object: name(c.After), Step: c.Step, After: c.After.Object}
+			back := Object{Action: "restored", Object: o.Object}
+			if c.Before == nil {
+				o.Action, back.Action = "created", "deleted"
+			} else {
+				o.Before, back.After = c.Before.Object, c.Before.Object
+			}
+			doc.Objects = append(doc.Objects, o)
+			if !seen[o.Object] {
+				seen[o.Object] = true
+				d.Restored = append(d.Restored, back)
+			}
+		}
+		for _, h := range ph.Halts {
+			doc.Halts = append(doc.Halts, h.String())
+		}
+		if i < len(p.Spec.Phases) {
+			doc.Checks, doc.Proofs = p.Spec.Phases[i].Checks, p.Spec.Phases[i].Proofs
+		}
+		d.Phases = append(d.Phases, doc)
+	}
+	return d
+}
+
+func name(u *unstructured.Unstructured) string {
+	return u.GetKind() + " " + strings.TrimPrefix(u.GetNamespace()+"/"+u.GetName(), "/")
+}
+
+// String is the plan as text: every object as YAML, every load, every statement.
+func (d Document) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "scenario %s\nhypothesis: %s\n\nfixtures\n", d.Scenario, d.Hypothesis)
+	for _, o := range d.Fixtures {
+		fmt.Fprintf(&b, "  created %s\n", o.Object)
+	}
+	for _, ph := range d.Phases {
+		fmt.Fprintf(&b, "\nphase %s\n", ph.Name)
+		for _, o := range ph.Objects {
+			fmt.Fprintf(&b, "  %s %s (%s)\n%s", o.Action, o.Object, o.Step, indent(o.After))
+		}
+		fmt.Fprintf(&b, "  load %s\n", describe(ph.Load))
+		for _, c := range ph.Checks {
+			fmt.Fprintf(&b, "  check %s\n", c.Expr)
+		}
+		for _, p := range ph.Proofs {
+			fmt.Fprintf(&b, "  proof of %s: %s\n", p.Step, p.Expr)
+		}
+		for _, h := range ph.Halts {
+			fmt.Fprintf(&b, "  halt when %s\n", h)
+		}
+	}
+	b.WriteString("\nrollback\n")
+	for _, o := range d.Restored {
+		fmt.Fprintf(&b, "  %s %s\n", o.Action, o.Object)
+		if o.After != nil {
+			b.WriteString(indent(o.After))
+		}
+	}
+	return b.String()
+}
+
+func indent(o map[string]any) string {
+	y, err := yaml.Marshal(o)
+	if err != nil {
+		return "    " + err.Error() + "\n"
+	}
+	return "    " + strings.ReplaceAll(strings.TrimRight(string(y), "\n"), "\n", "\n    ") + "\n"
+}
+
+func describe(l load.Spec) string {
+	amount := fmt.Sprintf("%d requests", l.Requests)
+	if l.Requests == 0 {
+		amount = l.Duration.String()
+	}
+	rate := "as fast as it can"
+	if l.QPS > 0 {
+		rate = fmt.Sprintf("%g/s", l.QPS)
+	}
+	return fmt.Sprintf("%s, %s on %d connections, %s", l.URL, amount, l.Connections, rate)
+}

@@ -1,0 +1,55 @@
+// Package plan compiles a scenario: which objects are created, changed and restored, what load is driven, what is judged and
+// what proves each fault. Every mistake of the author ends here, before anything starts.
+package plan
+
+import (
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"squall/internal/check"
+	"squall/internal/load"
+	"squall/internal/mesh"
+	"squall/internal/scenario"
+)
+
+// ClientName is the workload of the load generator: its Deployment, and its label app.
+const ClientName = "squall-load"
+
+// Plan is a compiled scenario.
+type Plan struct {
+	Scenario *scenario.Scenario
+	// Namespaces that the plan needs, each with sidecar injection.
+	Namespaces []string
+	// Fixtures are the objects to deploy first, in this order.
+	Fixtures []*unstructured.Unstructured
+	// Phases are the baseline and the stages, in order.
+	Phases []Phase
+	// Recovery is the baseline once more, after the rollback; nil when the baseline is skipped.
+	Recovery *Phase
+	// Spec is what the run is judged by.
+	Spec check.Spec
+}
+
+// Phase is a time in which the mesh is in one state while a load runs.
+type Phase struct {
+	Name    string
+	Changes []Change
+	Load    load.Spec
+	Halts   []*check.Halt
+	Timeout time.Duration // 0: none but the run's
+}
+
+// Change makes one object be After.
+type Change struct {
+	Step   string // the first step that makes it, such as circuitBreaker httpbin
+	Before *unstructured.Unstructured
+	After  *unstructured.Unstructured
+	// Host is the service whose callers the change concerns; "" concerns every proxy.
+	Host string
+	// Marks show that the change is live in a proxy. Without any, a mark of its own follows the change.
+	Marks []mesh.Mark
+}
+
+// Ref names the object.
+func (c Change) Ref() mesh.Ref { return mesh.RefOf(c.After) }

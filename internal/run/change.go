@@ -1,0 +1,143 @@
+package run
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
+
+	"squall/internal/mesh"
+	"squall/internal/plan"
+	"squall/internal/record"
+)
+
+// applyChanges makes the phase's changes and returns the objects that istiod reads but that leave no mark in a proxy.
+func (r *runner) applyChanges(ctx context.Context, p *plan.Phase) (unmarked []*unstructured.Unstructured, err error) {
+	kubernetes := false
+	for _, c := range p.Changes {
+		stored, err := r.applyOne(ctx, p.Name, c.Step, c.After)
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case !mesh.SeenByIstiod(stored):
+			kubernetes = true
+		case len(c.Marks) == 0:
+			unmarked = append(unmarked, stored)
+		}
+	}
+	if !kubernetes {
+		return unmarked, nil
+	}
+	proxies, err := awaitReady(ctx, r.Env, r.objects, r.Plan.Namespaces)
+	if err == nil {
+		r.proxies = proxies
+	}
+	return unmarked, err
+}
+
+// applyOne notes the undo, then makes the object be after.
+func (r *runner) applyOne(ctx context.Context, phase, step string, after *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	ref := mesh.RefOf(after)
+	before, err := r.objects.Get(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.journal.Add(phase, step, ref, before); err != nil {
+		return nil, err
+	}
+	stored, err := r.objects.Apply(ctx, after)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", step, err)
+	}
+	action := "changed"
+	if before == nil {
+		action = "created"
+	}
+	r.changed = append(r.changed, object(phase, action, ref, before, stored))
+	r.event(record.Event{Phase: phase, Kind: "apply", Text: step + ": " + action + " " + ref.String()})
+	return stored, nil
+}
+
+func object(phase, action string, ref mesh.Ref, before, after *unstructured.Unstructured) record.Object {
+	return record.Object{
+		Phase: phase, Action: action, Kind: ref.Kind, Name: strings.TrimPrefix(ref.Namespace+"/"+ref.Name, "/"),
+		Before: text(before), After: text(after),
+	}
+}
+
+// text is an object as a person would write it.
+func text(u *unstructured.Unstructured) string {
+	if u == nil {
+		return ""
+	}
+	c := u.DeepCopy()
+	c.SetManagedFields(nil)
+	for _, f := range []string{"resourceVersion", "generation", "uid", "creationTimestamp"} {
+		unstructured.RemoveNestedField(c.Object, "metadata", f)
+	}
+	b, err := yaml.Marshal(c.Object)
+	if err != nil {
+		return err.Error()
+	}
+	return string(b)
+}
+
+// mark waits until istiod has seen the unmarked objects, then sends a mark of its own after them.
+func (r *runner) mark(ctx context.Context, p *plan.Phase, unmarked []*unstructured.Unstructured, start time.Time) error {
+	if len(unmarked) == 0 {
+		return nil
+	}
+	if err := mesh.AwaitSeen(ctx, r.Env, unmarked); err != nil {
+		return err
+	}
+	filter, mark := mesh.MarkFilter("squall-mark-" + r.man.RunID + "-" + p.Name)
+	if _, err := r.applyOne(ctx, p.Name, "mark", filter); err != nil {
+		return err
+	}
+	_, err := mesh.AwaitLive(ctx, r.Env, r.proxies, []mesh.Mark{mark}, start)
+	return err
+}
+
+// awaitChanges waits for the marks of the changes, each at the proxies that know its host.
+func (r *runner) awaitChanges(ctx context.Context, p *plan.Phase, start time.Time) ([]mesh.Live, error) {
+	latest := map[string]mesh.Live{}
+	for _, x := range r.proxies {
+		latest[x.Pod] = mesh.Live{Pod: x.Pod, After: time.Since(start)}
+	}
+	marked := false
+	for _, c := range p.Changes {
+		if len(c.Marks) == 0 {
+			continue
+		}
+		if !marked {
+			clear(latest)
+			marked = true
+		}
+		concerned := r.proxies
+		if c.Host != "" {
+			if concerned = mesh.Knows(r.before, r.proxies, c.Host); len(concerned) == 0 {
+				return nil, fmt.Errorf("%s: no proxy knows the host %s", c.Step, c.Host)
+			}
+		}
+		live, err := mesh.AwaitLive(ctx, r.Env, concerned, c.Marks, start)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", c.Step, err)
+		}
+		for _, l := range live {
+			if l.After > latest[l.Pod].After {
+				latest[l.Pod] = l
+			}
+		}
+	}
+	out := make([]mesh.Live, 0, len(latest))
+	for _, l := range latest {
+		out = append(out, l)
+	}
+	slices.SortFunc(out, func(a, b mesh.Live) int { return strings.Compare(a.Pod, b.Pod) })
+	return out, nil
+}

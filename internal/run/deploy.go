@@ -1,0 +1,108 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	"squall/internal/mesh"
+	"squall/internal/plan"
+	"squall/internal/record"
+)
+
+// deploy brings the mesh up with the plan's fixtures, waits until all of it is ready, and notes what is there.
+func (r *runner) deploy(ctx context.Context) error {
+	start := r.since()
+	r.Progress.Say("starting the mesh (%s)", r.Env.Name())
+	var err error
+	if r.objects, r.proxies, err = Deploy(ctx, r.Env, r.Plan); err != nil {
+		return err
+	}
+	if err := r.survey(ctx); err != nil {
+		return err
+	}
+	r.man.Versions = maps.Clone(r.man.Versions)
+	maps.Copy(r.man.Versions, r.Env.Versions())
+	if err := r.Record.WriteJSON(record.ManifestFile, r.man); err != nil {
+		return err
+	}
+	took := r.since() - start
+	text := fmt.Sprintf("mesh ready: %d proxies", len(r.proxies))
+	r.event(record.Event{At: start, Took: took, Kind: "mesh", Text: text})
+	r.Progress.Say("%s after %.0f ms", text, took*1000)
+	return nil
+}
+
+// survey saves the proxies and their configuration as they are before anything is changed.
+func (r *runner) survey(ctx context.Context) (err error) {
+	if err := r.Record.WriteProxies(r.proxies); err != nil {
+		return err
+	}
+	if r.before, err = mesh.Configs(ctx, r.Env, r.proxies); err != nil {
+		return err
+	}
+	return r.saveConfigs(ctx, "before")
+}
+
+func (r *runner) saveConfigs(ctx context.Context, when string) error {
+	var errs []error
+	for _, p := range r.proxies {
+		dump, err := mesh.ConfigDump(ctx, r.Env, p.Pod)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		errs = append(errs, r.Record.WriteFile("proxies/"+p.Pod+"/config."+when+".json", dump))
+	}
+	return errors.Join(errs...)
+}
+
+// client is the load generator's pod.
+func (r *runner) client(ctx context.Context) (string, error) {
+	for _, p := range r.proxies {
+		if p.Client {
+			return p.Pod, nil
+		}
+	}
+	return "", errors.New("the load generator has no proxy")
+}
+
+// apply makes the phase's changes, each noted in the journal before, and waits until all proxies concerned have them.
+func (r *runner) apply(ctx context.Context, p *plan.Phase) error {
+	if len(p.Changes) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, liveWithin, fmt.Errorf("the change was not live within %s", liveWithin))
+	defer cancel()
+	start := time.Now()
+	at := r.since()
+	unmarked, err := r.applyChanges(ctx, p)
+	if err != nil {
+		return err
+	}
+	if err := r.mark(ctx, p, unmarked, start); err != nil {
+		return err
+	}
+	live, err := r.awaitChanges(ctx, p, start)
+	if err != nil {
+		return err
+	}
+	text := fmt.Sprintf("live on %d/%d proxies after %.0f ms", len(live), len(live), float64(slowest(live).Microseconds())/1000)
+	data := map[string]any{}
+	for _, l := range live {
+		data[l.Pod] = l.After.Seconds()
+	}
+	r.event(record.Event{At: at, Took: slowest(live).Seconds(), Phase: p.Name, Kind: "live", Text: text, Data: data})
+	r.Progress.Say("%s: %s", p.Name, text)
+	return r.saveConfigs(ctx, "during")
+}
+
+func slowest(live []mesh.Live) time.Duration {
+	var out time.Duration
+	for _, l := range live {
+		out = max(out, l.After)
+	}
+	return out
+}

@@ -1,0 +1,174 @@
+package run
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"squall/internal/mesh"
+)
+
+// Entry is one line of the journal: an undo that was noted before its change was made, or that the undo was done.
+type Entry struct {
+	Seq   int      `json:"seq"`
+	Phase string   `json:"phase"`
+	Step  string   `json:"step"`
+	Ref   mesh.Ref `json:"ref"`
+	// Before is the exact object to restore; null is "there was none".
+	Before map[string]any `json:"before"`
+	// Undone is the number of the entry that was undone; the other fields are then empty.
+	Undone int `json:"undone,omitempty"`
+}
+
+// Journal is the write-ahead log of undos. An entry is on disk before the change it undoes is sent, so that a run that was
+// killed at any moment can be rolled back from the file alone.
+type Journal struct {
+	path string
+	f    *os.File
+	seq  int
+	open []Entry // not undone, in the order they were made
+}
+
+// OpenJournal opens or makes the journal at path and reads what is in it. A last line that was cut off by a crash is an entry
+// whose change was never sent, since it was not on disk; it is dropped.
+func OpenJournal(path string) (*Journal, error) {
+	entries, end, err := readJournal(path)
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("journal: %w", err)
+	}
+	if err := f.Truncate(end); err != nil {
+		return nil, errors.Join(fmt.Errorf("journal: %w", err), f.Close())
+	}
+	if _, err := f.Seek(end, 0); err != nil {
+		return nil, errors.Join(fmt.Errorf("journal: %w", err), f.Close())
+	}
+	j := &Journal{path: path, f: f}
+	for _, e := range entries {
+		j.note(e)
+	}
+	return j, nil
+}
+
+func readJournal(path string) (entries []Entry, end int64, err error) {
+	b, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, 0, nil
+	}
+	if err != nil {
+		return nil, 0, fmt.Errorf("journal: %w", err)
+	}
+	sc := bufio.NewReader(bytes.NewReader(b))
+	for line := 1; ; line++ {
+		text, err := sc.ReadBytes('\n')
+		if err != nil { // the end, or a line that was cut off
+			return entries, end, nil
+		}
+		var e Entry
+		if err := json.Unmarshal(text, &e); err != nil {
+			return nil, 0, fmt.Errorf("%s:%d: the journal is damaged: %w", path, line, err)
+		}
+		entries, end = append(entries, e), end+int64(len(text))
+	}
+}
+
+func (j *Journal) note(e Entry) {
+	if e.Undone != 0 {
+		j.open = slices.DeleteFunc(j.open, func(o Entry) bool { return o.Seq == e.Undone })
+		return
+	}
+	j.open = append(j.open, e)
+	j.seq = max(j.seq, e.Seq)
+}
+
+// Add notes an undo; it returns when the entry is on disk.
+func (j *Journal) Add(phase, step string, ref mesh.Ref, before *unstructured.Unstructured) error {
+	e := Entry{Seq: j.seq + 1, Phase: phase, Step: step, Ref: ref}
+	if before != nil {
+		e.Before = before.Object
+	}
+	return j.write(e)
+}
+
+func (j *Journal) write(e Entry) error {
+	b, err := json.Marshal(e)
+	if err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	if _, err := j.f.Write(append(b, '\n')); err != nil {
+		return fmt.Errorf("journal: %w; nothing was changed", err)
+	}
+	if err := j.f.Sync(); err != nil {
+		return fmt.Errorf("journal: %w; nothing was changed", err)
+	}
+	j.note(e)
+	return nil
+}
+
+// Open lists the undos that were not done, in the order in which the changes were made.
+func (j *Journal) Open() []Entry { return slices.Clone(j.open) }
+
+// Close closes the file.
+func (j *Journal) Close() error { return j.f.Close() }
+
+// Undo does the undos, the last first, and goes on after one that fails; all errors are joined. What was undone is noted, so
+// that a second Undo does only the rest.
+func (j *Journal) Undo(ctx context.Context, o *mesh.Objects) error {
+	var errs []error
+	for _, e := range slices.Backward(j.Open()) {
+		if err := o.Restore(ctx, e.Ref, e.object()); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if err := j.write(Entry{Undone: e.Seq}); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// object is what the entry restores, nil for nothing.
+func (e Entry) object() *unstructured.Unstructured {
+	if e.Before == nil {
+		return nil
+	}
+	return &unstructured.Unstructured{Object: e.Before}
+}
+
+// Originals are, for each object that the entries are about, what it was before the first of them.
+func Originals(entries []Entry) map[mesh.Ref]*unstructured.Unstructured {
+	out := map[mesh.Ref]*unstructured.Unstructured{}
+	for _, e := range entries {
+		if _, ok := out[e.Ref]; !ok {
+			out[e.Ref] = e.object()
+		}
+	}
+	return out
+}
+
+// Leftovers says, for each original, how the object differs from it now; nothing when all are as they were.
+func Leftovers(ctx context.Context, o *mesh.Objects, originals map[mesh.Ref]*unstructured.Unstructured) ([]string, error) {
+	var out []string
+	var errs []error
+	for ref, before := range originals {
+		diff, err := o.Difference(ctx, ref, before)
+		if err != nil {
+			errs = append(errs, err)
+		}
+		if diff != "" {
+			out = append(out, diff)
+		}
+	}
+	slices.Sort(out)
+	return out, errors.Join(errs...)
+}

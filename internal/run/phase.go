@@ -1,0 +1,188 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"time"
+
+	"squall/internal/check"
+	"squall/internal/load"
+	"squall/internal/mesh"
+	"squall/internal/plan"
+	"squall/internal/record"
+)
+
+// phase makes the phase's changes and drives its load, and saves what client and proxies saw of it.
+func (r *runner) phase(ctx context.Context, p *plan.Phase) error {
+	r.Progress.Phase(p.Name)
+	if p.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, p.Timeout, fmt.Errorf("took longer than its timeout of %s", p.Timeout))
+		defer cancel()
+	}
+	if err := r.apply(ctx, p); err != nil {
+		return err
+	}
+	spec := p.Load
+	var err error
+	if spec.Dial, err = r.dial(ctx, spec.URL); err != nil {
+		return err
+	}
+	warm, err := r.warmUp(ctx, spec)
+	if err != nil {
+		return err
+	}
+	spec.WarmUp = 0
+	if err := r.snapshot(ctx, p.Name, "before"); err != nil {
+		return err
+	}
+	capture, err := r.Env.CaptureAccess(func(pod string) (mesh.LineWriter, error) { return r.Record.AccessWriter(p.Name, pod) })
+	if err != nil {
+		return err
+	}
+	result, loadErr := r.load(ctx, p, spec)
+	result.WarmUp = warm
+	gather, cancel := context.WithTimeout(context.WithoutCancel(ctx), gatherWithin)
+	defer cancel()
+	result.Complete = "ok"
+	if err := errors.Join(r.snapshot(gather, p.Name, "after"), capture.Stop()); err != nil {
+		result.Complete = err.Error()
+		r.event(record.Event{Phase: p.Name, Kind: "error", Text: err.Error()})
+	}
+	return errors.Join(loadErr, r.Record.WriteLoad(p.Name, result))
+}
+
+// dial is where the load generator reaches the host of its URL: its own proxy, or an endpoint when it has none.
+func (r *runner) dial(ctx context.Context, target string) (string, error) {
+	u, err := url.Parse(target)
+	if err != nil {
+		return "", fmt.Errorf("load: %w", err)
+	}
+	caller, ok := r.Env.(mesh.Caller)
+	if !ok {
+		return "", fmt.Errorf("the environment %s has no place for the load generator", r.Env.Name())
+	}
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443", "grpc": "80"}[u.Scheme]
+	}
+	if !r.Plan.Scenario.Spec.Client.Sidecar {
+		return mesh.AnyEndpoint(ctx, r.objects, r.Plan.Spec.Namespace, u.Hostname(), port)
+	}
+	pod, err := r.client(ctx)
+	if err != nil {
+		return "", err
+	}
+	ip, err := caller.CallAddress(pod)
+	if err != nil {
+		return "", err
+	}
+	return net.JoinHostPort(ip, port), nil
+}
+
+// warmUp makes the calls that come before what is counted and recorded.
+func (r *runner) warmUp(ctx context.Context, spec load.Spec) (int64, error) {
+	if spec.WarmUp == 0 {
+		return 0, nil
+	}
+	spec.Requests, spec.Duration, spec.QPS, spec.WarmUp = spec.WarmUp, 0, 0, 0
+	spec.Jitter, spec.Uniform, spec.NoCatchUp = false, false, false
+	spec.Connections = int(min(int64(spec.Connections), spec.Requests))
+	got, err := load.Run(ctx, spec, load.Output{Base: r.base})
+	if err != nil {
+		return 0, fmt.Errorf("warm-up: %w", err)
+	}
+	return got.Count, context.Cause(ctx)
+}
+
+// snapshot saves each proxy's stats, and waits until the access log has caught up with them. One that cannot be read is an
+// error, but the others are saved.
+func (r *runner) snapshot(ctx context.Context, phase string, when record.When) error {
+	ctx, cancel := context.WithTimeout(ctx, gatherWithin)
+	defer cancel()
+	var errs []error
+	for _, p := range r.proxies {
+		stats, err := mesh.Stats(ctx, r.Env, p.Pod)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		errs = append(errs, r.Record.WriteStats(phase, p.Pod, when, stats), r.Env.AwaitAccess(ctx, p.Pod, mesh.LoggedRequests(stats)))
+	}
+	return errors.Join(errs...)
+}
+
+// load drives the phase's load, shows its progress and watches the halt conditions.
+func (r *runner) load(ctx context.Context, p *plan.Phase, spec load.Spec) (record.Load, error) {
+	requests, err := r.Record.RequestWriter(p.Name)
+	if err != nil {
+		return record.Load{}, err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	sink := &sink{requests: requests}
+	for _, h := range p.Halts {
+		sink.halts = append(sink.halts, h.Watch())
+	}
+	progress := &load.Progress{}
+	watched := make(chan struct{})
+	watch, stop := context.WithCancel(ctx)
+	go func() {
+		defer close(watched)
+		r.watchLoad(watch, cancel, p, progress, sink)
+	}()
+	at := r.since()
+	result, err := load.Run(ctx, spec, load.Output{Base: r.base, Sink: sink, Progress: progress})
+	stop()
+	<-watched
+	r.event(record.Event{At: at, Took: r.since() - at, Phase: p.Name, Kind: "load", Text: fmt.Sprintf("%d requests at %.0f/s", result.Count, result.QPS)})
+	r.Progress.Load(p.Name, time.Since(r.base.Add(time.Duration(at*float64(time.Second)))), spec.Requests, progress.Snapshot())
+	if result.Interrupted != "" {
+		err = errors.Join(err, fmt.Errorf("the load was broken off: %w", context.Cause(ctx)))
+	}
+	return result, errors.Join(err, requests.Close())
+}
+
+// watchLoad shows the progress and breaks the load off when a halt condition holds.
+func (r *runner) watchLoad(ctx context.Context, cancel context.CancelCauseFunc, p *plan.Phase, progress *load.Progress, s *sink) {
+	start := time.Now()
+	every := 200 * time.Millisecond
+	for _, h := range p.Halts {
+		every = min(every, max(5*time.Millisecond, time.Duration(h.Window()/10*float64(time.Second))))
+	}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		r.Progress.Load(p.Name, time.Since(start), p.Load.Requests, progress.Snapshot())
+		for i, h := range s.halts {
+			if tripped, why := h.Check(r.since()); tripped {
+				reason := fmt.Sprintf("%s: %s: %s", p.Name, p.Halts[i], why)
+				r.event(record.Event{Phase: p.Name, Kind: "halt", Text: reason})
+				cancel(&haltError{reason})
+				return
+			}
+		}
+	}
+}
+
+// sink sends each request to disk and to the halt conditions.
+type sink struct {
+	requests *record.RequestWriter
+	halts    []*check.HaltCond
+}
+
+// Request takes one request.
+func (s *sink) Request(q record.Request) {
+	s.requests.Request(q)
+	for _, h := range s.halts {
+		h.Add(q)
+	}
+}

@@ -1,0 +1,212 @@
+// Package run executes a plan on a mesh and leaves a record. It judges nothing: whatever happens, the record says it, and
+// package check reads it.
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+
+	"squall/internal/load"
+	"squall/internal/mesh"
+	"squall/internal/plan"
+	"squall/internal/record"
+)
+
+// How a run ended: the values of record.Manifest.Ended.
+const (
+	completed   = "completed"
+	halted      = "halted"
+	interrupted = "interrupted"
+	broken      = "error"
+)
+
+// Times that bound what ought to be quick. They are limits, not waits.
+const (
+	readyWithin    = 90 * time.Second // workloads of the fixtures
+	liveWithin     = 15 * time.Second // a change at all proxies
+	gatherWithin   = 5 * time.Second  // stats and access logs after a phase
+	rollbackWithin = 60 * time.Second
+)
+
+// Progress is told what a run is doing, from several goroutines.
+type Progress interface {
+	Phase(name string)
+	Say(format string, args ...any)
+	Load(phase string, elapsed time.Duration, asked int64, s load.Snapshot)
+}
+
+// Options are what a run needs.
+type Options struct {
+	Plan     *plan.Plan
+	Env      mesh.Env
+	Record   *record.Run
+	Manifest record.Manifest // RunID, Scenario, File, Env, Seed and versions that the env does not know
+	Progress Progress
+	// Keep leaves the mesh up when the run is over.
+	Keep bool
+	// MeshDir is the working folder of the mesh's processes, for a rollback after the run was killed; empty when they are not
+	// on this machine.
+	MeshDir string
+}
+
+// SignalError is the cause of a context that a signal ended.
+type SignalError struct{ Name string }
+
+// Error names the signal.
+func (e *SignalError) Error() string { return "interrupted by " + e.Name }
+
+// haltError is the cause of a context that a halt condition ended.
+type haltError struct{ reason string }
+
+func (e *haltError) Error() string { return e.reason }
+
+// meshError is the cause of a context that the death of a part of the mesh ended.
+type meshError struct{ err error }
+
+func (e *meshError) Error() string { return e.err.Error() }
+func (e *meshError) Unwrap() error { return e.err }
+
+// runner is one run under way.
+type runner struct {
+	Options
+	base    time.Time
+	man     record.Manifest
+	events  *record.EventLog
+	objects *mesh.Objects
+	journal *Journal
+	proxies []record.Proxy
+	before  map[string]*mesh.Config // each proxy's configuration before the first change
+	changed []record.Object
+}
+
+// Run executes the plan. It returns an error only when the record itself could not be written; everything else that goes wrong
+// is in the record. The rollback runs whatever happens: failure, panic, the end of ctx. The mesh is down afterwards.
+func Run(ctx context.Context, o Options) (err error) {
+	r := &runner{Options: o, base: time.Now(), man: o.Manifest}
+	if err := r.begin(); err != nil {
+		return err
+	}
+	defer func() {
+		err = errors.Join(err, r.events.Close())
+	}()
+	timeout := time.Duration(o.Plan.Scenario.Spec.Timeout)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	limited, stop := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("the run took longer than its timeout of %s", timeout))
+	defer stop()
+	go r.watchMesh(limited, cancel)
+
+	failure := r.guarded(func() error { return r.forward(limited) })
+	failure = errors.Join(failure, r.guarded(func() error { return r.back(limited, failure) }))
+	down := r.guarded(func() error { return r.down(limited) })
+	return r.end(errors.Join(failure, down))
+}
+
+// watchMesh ends the run when a part of the mesh dies.
+func (r *runner) watchMesh(ctx context.Context, cancel context.CancelCauseFunc) {
+	select {
+	case err := <-r.Env.Failed():
+		cancel(&meshError{err})
+	case <-ctx.Done():
+	}
+}
+
+// guarded turns a panic into an error, so that the rollback runs after it.
+func (r *runner) guarded(f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			buf := make([]byte, 16<<10)
+			err = fmt.Errorf("panic: %v\n%s", p, buf[:runtime.Stack(buf, false)])
+		}
+	}()
+	return f()
+}
+
+// begin writes what is judged, before anything starts.
+func (r *runner) begin() (err error) {
+	r.man.Start = r.base.UTC()
+	if err := r.Record.WriteJSON(record.ManifestFile, r.man); err != nil {
+		return err
+	}
+	if err := r.Record.WriteJSON(record.SpecFile, r.Plan.Spec); err != nil {
+		return err
+	}
+	if err := r.Record.WriteJSON("plan.json", r.Plan.Document()); err != nil {
+		return err
+	}
+	if err := r.writeOwner(); err != nil {
+		return err
+	}
+	if r.events, err = r.Record.Events(); err != nil {
+		return err
+	}
+	r.journal, err = OpenJournal(r.Record.Path("journal.ndjson"))
+	return err
+}
+
+// end writes how the run ended.
+func (r *runner) end(failure error) error {
+	now := time.Now().UTC()
+	r.man.End = &now
+	r.man.Ended = completed
+	var sig *SignalError
+	var halt *haltError
+	switch {
+	case errors.As(failure, &halt):
+		r.man.Ended, r.man.Error = halted, halt.reason
+	case errors.As(failure, &sig):
+		r.man.Ended, r.man.Signal, r.man.Error = interrupted, sig.Name, failure.Error()
+	case failure != nil:
+		r.man.Ended, r.man.Error = broken, failure.Error()
+	}
+	if failure != nil {
+		r.event(record.Event{Kind: "error", Text: failure.Error()})
+	}
+	return errors.Join(r.Record.WriteJSON(record.ManifestFile, r.man), r.Record.WriteJSON("objects.json", r.changed), r.journal.Close())
+}
+
+// down ends the mesh.
+func (r *runner) down(ctx context.Context) error {
+	if r.Keep {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackWithin)
+	defer cancel()
+	return r.Env.Down(ctx)
+}
+
+func (r *runner) since() float64 { return time.Since(r.base).Seconds() }
+
+// event adds to the timeline. A timeline that cannot be written is noticed when it is closed.
+func (r *runner) event(e record.Event) {
+	if e.At == 0 {
+		e.At = r.since()
+	}
+	_ = r.events.Append(e) // the writer keeps its first error, and Close returns it
+}
+
+// forward brings the mesh up, deploys the fixtures and goes through the phases.
+func (r *runner) forward(ctx context.Context) error {
+	if err := r.deploy(ctx); err != nil {
+		return cause(ctx, err)
+	}
+	for i := range r.Plan.Phases {
+		p := &r.Plan.Phases[i]
+		if err := r.phase(ctx, p); err != nil {
+			return cause(ctx, fmt.Errorf("%s: %w", p.Name, err))
+		}
+	}
+	return nil
+}
+
+// cause puts the reason why ctx ended before what failed because of it.
+func cause(ctx context.Context, err error) error {
+	why := context.Cause(ctx)
+	if why == nil || errors.Is(err, why) {
+		return err
+	}
+	return fmt.Errorf("%w (%w)", why, err)
+}

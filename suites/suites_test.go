@@ -1,0 +1,94 @@
+// Package suites runs the scenarios as Ginkgo specs: each on a mesh of its own, through the same engine as the command line.
+// Run them with go test ./suites, or in parallel with ginkgo -p ./suites; labels are the features.
+package suites
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"squall/internal/check"
+	"squall/internal/engine"
+	"squall/internal/load"
+	"squall/internal/scenario"
+	"squall/internal/toolchain"
+)
+
+func TestScenarios(t *testing.T) {
+	RegisterFailHandler(Fail)
+	RunSpecs(t, "scenarios")
+}
+
+var _ = Describe("scenarios", func() {
+	for _, s := range list("../scenarios") {
+		It(s.Name+" holds", Label(labels(s)...), func(ctx context.Context) {
+			r := execute(ctx, s.File)
+			Expect(r.Verdict).To(Equal(check.Pass), r.Reason)
+			Expect(r.ExitCode).To(BeZero())
+		}, SpecTimeout(2*time.Minute))
+	}
+})
+
+// A mutation is a scenario with something broken on purpose: if it passed, Squall would show a false green.
+var _ = Describe("mutations", func() {
+	for _, s := range list("testdata/mutations") {
+		It(s.Name+" does not pass", Label(append(labels(s), "mutation")...), func(ctx context.Context) {
+			r := execute(ctx, s.File)
+			Expect(r.Verdict).To(BeElementOf(check.Fail, check.Inconclusive), r.Reason)
+			Expect(r.Verdict.String()).To(Equal(s.Labels["verdict"]), r.Reason)
+			Expect(r.ExitCode).NotTo(BeZero())
+		}, SpecTimeout(2*time.Minute))
+	}
+})
+
+func list(dir string) []scenario.Listed {
+	all, err := scenario.List(dir)
+	if err != nil {
+		panic(err) // the tree of specs cannot be made
+	}
+	return all
+}
+
+func labels(s scenario.Listed) []string {
+	var out []string
+	for _, k := range []string{"suite", "feature"} {
+		if v := s.Labels[k]; v != "" {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+func execute(ctx context.Context, file string) check.Result {
+	GinkgoHelper()
+	root, err := toolchain.FindRoot(".")
+	Expect(err).NotTo(HaveOccurred())
+	tools, err := toolchain.Ensure(ctx, toolchain.Options{Root: root, Progress: toolchain.Lines(GinkgoWriter)})
+	Expect(err).NotTo(HaveOccurred())
+	s, err := scenario.Load(file, scenario.Options{})
+	Expect(err).NotTo(HaveOccurred())
+	reports := filepath.Join(root, "reports")
+	if os.Getenv("CI") != "" {
+		reports = GinkgoT().TempDir()
+	}
+	c := engine.Config{Fixtures: filepath.Join(root, "fixtures"), Reports: reports, Env: "local", Tools: tools}
+	k, err := c.Compile(s)
+	Expect(err).NotTo(HaveOccurred())
+	out, err := c.Run(ctx, k, narrator{})
+	Expect(err).NotTo(HaveOccurred())
+	return out.Result
+}
+
+// narrator writes what happens to the spec's output, which Ginkgo shows when the spec fails.
+type narrator struct{}
+
+func (narrator) Phase(name string)              { GinkgoWriter.Println("phase", name) }
+func (narrator) Say(format string, args ...any) { GinkgoWriter.Printf(format+"\n", args...) }
+func (narrator) Load(phase string, elapsed time.Duration, asked int64, s load.Snapshot) {
+	GinkgoWriter.Printf("%s: %d of %d after %s: %v\n", phase, s.Count, asked, elapsed.Round(time.Millisecond), s.Codes)
+}
