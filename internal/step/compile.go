@@ -1,0 +1,243 @@
+// Package step compiles chaos steps to Istio objects. It merges them into the objects that a mesh already has for a host,
+// touching nothing else, and says what proves that each step took effect. It only computes: nothing is applied here.
+package step
+
+import (
+	"fmt"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"squall/internal/scenario"
+)
+
+const (
+	networking = "networking.istio.io"
+	security   = "security.istio.io"
+)
+
+// Options say where the steps act.
+type Options struct {
+	// Namespace is where the caller and new objects live, and from where hosts are seen.
+	Namespace string
+	// Marker is the name, a DNS label, that shows in the proxies' configuration that the objects are live.
+	Marker string
+	// Target is the host that the load calls, as in its URL. For a step on another host the proofs look at the proxies
+	// other than the load generator's. "" takes each step's host for the target.
+	Target string
+	// Plaintext says that the load generator has no sidecar, so that rules of the caller's side do not apply to it.
+	Plaintext bool
+}
+
+// Compiled is what the steps come to.
+type Compiled struct {
+	// Changes are the objects to apply, in this order, each once.
+	Changes []Change
+	// Proofs are what holds when the steps took effect.
+	Proofs []Proof
+	// Faults are the steps that inject or reroute something, so that each needs a proof.
+	Faults []string
+}
+
+// Change makes one object be After.
+type Change struct {
+	Step   string   // the first of Steps
+	Steps  []string // the steps that make it, such as circuitBreaker httpbin
+	Before *unstructured.Unstructured
+	After  *unstructured.Unstructured
+	// Host is the full name of the service whose callers the change concerns; "" concerns every proxy.
+	Host string
+	// Marks show that the change is live in a caller's proxy. Kinds that Envoy's configuration cannot name have none.
+	Marks []Mark
+}
+
+// Mark is a name in a proxy's configuration. Kind route is the full name of a route, kind cluster a part of a cluster's.
+type Mark struct {
+	Kind string `json:"kind"`
+	Name string `json:"name"`
+}
+
+// Proof is a statement in the language of checks that holds when the step took effect on the edge it is meant for.
+type Proof struct {
+	Step string `json:"step"`
+	Text string `json:"text"`
+	Expr string `json:"expr"`
+}
+
+// kind compiles and proves one kind of step.
+type kind struct {
+	compile func(*compiler, scenario.Step)
+	proofs  func(*compiler, scenario.Step) []Proof
+}
+
+// table has an entry for each of scenario.Kinds.
+func table() map[string]kind {
+	return map[string]kind{
+		"circuitBreaker": {circuitBreaker, proveCircuitBreaker},
+		"outlier":        {outlier, proveOutlier},
+		"delay":          {delay, proveDelay},
+		"abort":          {abort, proveAbort},
+		"timeout":        {timeout, proveTimeout},
+		"retries":        {retries, proveRetries},
+		"weights":        {weights, proveWeights},
+		"mirror":         {mirror, proveMirror},
+		"mtls":           {mtls, proveMTLS},
+		"manifest":       {manifest, proveManifest},
+	}
+}
+
+// Compile compiles the steps that are live together. The set is not changed. The error is scenario.Problems with all
+// mistakes: hosts that no service has, subsets without pods, steps that contradict each other.
+func Compile(set *Set, steps []scenario.Step, opts Options) (Compiled, error) {
+	c := &compiler{
+		base: set, set: set.clone(), opts: opts, steps: steps, table: table(),
+		changes: map[key]*Change{}, routes: map[key]*routing{}, claims: map[string]claim{},
+	}
+	for _, s := range ordered(steps) {
+		c.step = s
+		c.table[s.Kind].compile(c, s)
+	}
+	c.finishRoutes()
+	if err := c.problems.Err(); err != nil {
+		return Compiled{}, err
+	}
+	var out Compiled
+	for _, k := range c.order {
+		change := c.changes[k]
+		if err := c.finish(change); err != nil {
+			return Compiled{}, err
+		}
+		out.Changes = append(out.Changes, *change)
+	}
+	for _, s := range steps {
+		c.step = s
+		if proofs := c.table[s.Kind].proofs(c, s); len(proofs) > 0 {
+			out.Proofs = append(out.Proofs, proofs...)
+			out.Faults = append(out.Faults, s.String())
+		}
+	}
+	return out, nil
+}
+
+// ordered puts manifests first, so that steps are merged into them, and steps on a subset last, so that what is set for
+// the whole host does not reach over what is set for the subset.
+func ordered(steps []scenario.Step) []scenario.Step {
+	rank := func(s scenario.Step) int {
+		switch spec := s.Spec.(type) {
+		case *scenario.Manifest:
+			return 0
+		case *scenario.CircuitBreaker:
+			return 1 + min(len(spec.Subset), 1)
+		case *scenario.Outlier:
+			return 1 + min(len(spec.Subset), 1)
+		}
+		return 1
+	}
+	out := slices.Clone(steps)
+	slices.SortStableFunc(out, func(a, b scenario.Step) int { return rank(a) - rank(b) })
+	return out
+}
+
+// compiler is the state of one compilation.
+type compiler struct {
+	base     *Set // as given
+	set      *Set // with the changes so far
+	opts     Options
+	steps    []scenario.Step
+	table    map[string]kind
+	step     scenario.Step // the one at work
+	changes  map[key]*Change
+	order    []key
+	routes   map[key]*routing
+	claims   map[string]claim
+	problems scenario.Problems
+}
+
+func (c *compiler) problem(field, what, hint string) {
+	c.problems = append(c.problems, c.step.Problem(field, what, hint))
+}
+
+// edit returns the object to change in place; before may be nil, and u is then the new object.
+func (c *compiler) edit(u *unstructured.Unstructured, host string) *unstructured.Unstructured {
+	k := keyOf(u)
+	change, ok := c.changes[k]
+	if !ok {
+		change = &Change{Step: c.step.String(), Before: c.base.objects[k], After: u.DeepCopy(), Host: host}
+		if change.Before != nil {
+			change.Before = change.Before.DeepCopy()
+		}
+		c.changes[k] = change
+		c.order = append(c.order, k)
+		c.set.put(change.After)
+	}
+	if host != "" {
+		change.Host = host
+	}
+	if name := c.step.String(); !slices.Contains(change.Steps, name) {
+		change.Steps = append(change.Steps, name)
+	}
+	return change.After
+}
+
+// host resolves the field of the step that names a host; ok is false when it was reported.
+func (c *compiler) host(field, name string) (h Host, ok bool) {
+	h, ok = c.set.Resolve(name, c.opts.Namespace)
+	if !ok {
+		c.problem(field, fmt.Sprintf("no service has the host %q", name), scenario.DidYouMean(name, c.set.Hosts(c.opts.Namespace)))
+		return h, false
+	}
+	return h, true
+}
+
+// callerHost is host for rules that act in the caller's proxy.
+func (c *compiler) callerHost(name string) (h Host, ok bool) {
+	h, ok = c.host("host", name)
+	if ok && c.opts.Plaintext && c.isTarget(h) {
+		c.problem("host", "the rule acts in the caller's proxy, but the load generator has none",
+			"set spec.client.sidecar to true")
+		return h, false
+	}
+	return h, ok
+}
+
+func (c *compiler) isTarget(h Host) bool {
+	if c.opts.Target == "" {
+		return true
+	}
+	target, ok := c.set.Resolve(c.opts.Target, c.opts.Namespace)
+	return ok && target.FQDN == h.FQDN
+}
+
+// claim is a value that a step gives to a field of a host.
+type claim struct {
+	value string
+	step  scenario.Step
+	field string
+}
+
+// claim notes that the step gives the field of the thing a value. Another step that gives it another value is a
+// problem, reported here; it is then false.
+func (c *compiler) claim(thing, name, field string, value any) bool {
+	id, text := thing+" "+name, fmt.Sprint(value)
+	first, ok := c.claims[id]
+	if !ok {
+		c.claims[id] = claim{text, c.step, field}
+		return true
+	}
+	if first.value == text {
+		return true
+	}
+	c.problem(field, fmt.Sprintf("sets %s of %s to %s, but %s sets it to %s", name, thing, text,
+		first.step.At(first.field), first.value), "leave one of them out")
+	return false
+}
+
+// finish marks the object and makes sure that Istio's types still know all of it, as far as they did before.
+func (c *compiler) finish(change *Change) error {
+	change.Marks = c.marks(change)
+	what := decodeStrictly(change.After)
+	if what == "" || change.Before != nil && decodeStrictly(change.Before) != "" {
+		return nil
+	}
+	return fmt.Errorf("%s: %s %s is not valid for Istio: %s", change.Step, change.After.GetKind(), change.After.GetName(), what)
+}

@@ -1,0 +1,62 @@
+package step
+
+import "strings"
+
+// marks puts the marker into an object whose name in the proxies' configuration can carry it, and returns what to look
+// for. One mark is enough for an object, as Istio pushes it as a whole.
+func (c *compiler) marks(change *Change) []Mark {
+	u := change.After
+	if c.opts.Marker == "" || u.GroupVersionKind().Group != networking || change.Host == "" {
+		return nil
+	}
+	spec := child(u.Object, "spec")
+	switch u.GetKind() {
+	case "DestinationRule":
+		if _, narrowed := spec["workloadSelector"]; narrowed {
+			return nil
+		}
+		// A subset without labels is all pods; its cluster takes no traffic.
+		spec["subsets"] = append(asList(spec["subsets"]), map[string]any{"name": c.opts.Marker})
+		return []Mark{{"cluster", "|" + c.opts.Marker + "|" + change.Host}}
+	case "VirtualService":
+		return c.markRoutes(mapsIn(spec, "http"))
+	}
+	return nil
+}
+
+// markRoutes names every route, and returns the mark of one that each caller's proxy has: best one without a match.
+func (c *compiler) markRoutes(routes []map[string]any) []Mark {
+	var marks []Mark
+	reachable := true // Istio drops what follows a route without a match
+	for _, route := range routes {
+		_, delegates := route["delegate"]
+		if !delegates {
+			name := nameOf(route) + "." + c.opts.Marker
+			route["name"] = name
+			if ending, ok := forAllCallers(route); ok && reachable && (len(marks) == 0 || !hasMatch(route)) {
+				marks = []Mark{{"route", name + ending}}
+			}
+		}
+		reachable = reachable && hasMatch(route)
+	}
+	return marks
+}
+
+// forAllCallers says whether some alternative of the route's match holds in every caller's proxy, and what Istio appends
+// to the route's name for it.
+func forAllCallers(route map[string]any) (ending string, ok bool) {
+	alternatives := mapsIn(route, "match")
+	if len(alternatives) == 0 {
+		return "", true
+	}
+	for _, m := range alternatives {
+		if m["sourceLabels"] != nil || m["sourceNamespace"] != nil || m["gateways"] != nil || m["port"] != nil {
+			continue
+		}
+		if name := str(m, "name"); strings.TrimSpace(name) != "" {
+			return "." + name, true
+		}
+		return "", true
+	}
+	return "", false
+}
