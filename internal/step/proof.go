@@ -1,6 +1,7 @@
 package step
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"regexp"
@@ -143,7 +144,11 @@ func proveWeights(c *compiler, s scenario.Step) []Proof {
 		if shares[subset] == 0 {
 			name = "noShare"
 		}
-		for _, p := range c.proof(name, s.Host(), subset) {
+		proofs := c.proof(name, s.Host(), subset)
+		if c.isMirroredTo(s.Host(), subset) {
+			proofs = c.proveShareBesideCopies(s.Host(), subset, shares[subset] == 0)
+		}
+		for _, p := range proofs {
 			p.Text = strings.Replace(p.Text, "the subset", "the subset "+subset, 1)
 			out = append(out, p)
 		}
@@ -151,13 +156,37 @@ func proveWeights(c *compiler, s scenario.Step) []Proof {
 	return out
 }
 
+// isMirroredTo says whether a step sends copies of requests to the subset too. Envoy's counters do not tell them apart.
+func (c *compiler) isMirroredTo(host, subset string) bool {
+	h, _ := c.set.Resolve(host, c.opts.Namespace)
+	return slices.ContainsFunc(c.steps, func(s scenario.Step) bool {
+		spec, ok := s.Spec.(*scenario.Mirror)
+		if !ok || spec.To.Subset != subset {
+			return false
+		}
+		to, _ := c.set.Resolve(cmp.Or(spec.To.Host, spec.Host), c.opts.Namespace)
+		return to.FQDN == h.FQDN
+	})
+}
+
+// proveShareBesideCopies takes the records of the subset's own proxies, where a copy is known by its host name.
+func (c *compiler) proveShareBesideCopies(host, subset string, none bool) []Proof {
+	h, ok := c.set.Resolve(host, c.opts.Namespace)
+	version := c.subsetVersion(h, subset)
+	if !ok || version == "" {
+		return nil
+	}
+	expr := fmt.Sprintf("records(%q, version == %q && !authority.contains(\"-shadow\")).count", h.Short, version)
+	if none {
+		return []Proof{{c.step.String(), evidences()["noShare"].text + " but copies", expr + " == 0"}}
+	}
+	return []Proof{{c.step.String(), evidences()["share"].text + " beside copies", expr + " > 0"}}
+}
+
 // proveMirror looks for the host name's ending that Envoy gives to copies.
 func proveMirror(c *compiler, s scenario.Step) []Proof {
 	spec := s.Spec.(*scenario.Mirror)
-	to, ok := c.set.Resolve(spec.Host, c.opts.Namespace)
-	if spec.To.Host != "" {
-		to, ok = c.set.Resolve(spec.To.Host, c.opts.Namespace)
-	}
+	to, ok := c.set.Resolve(cmp.Or(spec.To.Host, spec.Host), c.opts.Namespace)
 	if !ok {
 		return nil
 	}
