@@ -25,7 +25,7 @@ test: tools ## Run all tests, those on a real local mesh included
 check: tools ## Format, vet, lint, known vulnerabilities, race detector; in CI also a clean tree
 	scripts/check
 
-bench: tools ## Measure speed and memory, print a table, write reports/bench.json
+bench: tools build ## Measure speed and memory, print a table, write reports/bench.json
 	go run ./internal/bench -json reports/bench.json $(ARGS)
 
 schema: build ## Print the JSON Schema of scenarios
