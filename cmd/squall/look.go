@@ -1,12 +1,10 @@
 package main
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
+	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -14,44 +12,68 @@ import (
 	"github.com/spf13/cobra"
 
 	"squall/internal/check"
-	"squall/internal/engine"
-	"squall/internal/record"
 	"squall/internal/report"
 	"squall/internal/scenario"
 )
 
+func (a *app) println(args ...any) error {
+	_, err := fmt.Fprintln(a.stdout, args...)
+	return err
+}
+
+// validated is what validate says of one scenario.
+type validated struct {
+	Scenario   string `json:"scenario"`
+	File       string `json:"file"`
+	Phases     int    `json:"phases"`
+	Statements int    `json:"statements"` // checks and proofs
+}
+
 func (a *app) validateCommand() *cobra.Command {
-	f := &runFlags{}
+	f, s := &planFlags{}, &selection{}
+	var to format
 	c := &cobra.Command{
 		Use: "validate [SCENARIO…]", Short: "Check scenarios without running anything; all of them when none is named",
+		Long:              "Compile scenarios, by name, file or folder, and report every mistake as file:line:column: path: what. Nothing is started.",
 		ValidArgsFunction: a.completeScenarios,
 		RunE: func(_ *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				all, err := scenario.List(a.scenarios)
-				if err != nil {
-					return invalid(err)
-				}
-				for _, l := range all {
-					args = append(args, l.File)
-				}
-			}
-			var errs []error
-			for _, n := range args {
-				p, err := a.compile(n, f)
-				if err != nil {
-					errs = append(errs, err)
-					continue
-				}
-				fmt.Fprintf(a.stdout, "%s is valid: %d phases, %d statements\n", n, len(p.Plan.Spec.Phases), statements(p.Plan.Spec))
-			}
-			if err := errors.Join(errs...); err != nil {
+			s.all = s.all || len(args) == 0 && len(s.labels) == 0
+			names, err := a.choose(args, *s)
+			if err != nil {
 				return invalid(err)
+			}
+			plans, invalidErr := a.compileAll(names, f)
+			list := make([]validated, 0, len(plans))
+			for _, p := range plans {
+				list = append(list, validated{
+					Scenario: p.scenario.Metadata.Name, File: p.scenario.File, Phases: len(p.plan.Spec.Phases), Statements: statements(p.plan.Spec),
+				})
+			}
+			if err := a.printValidated(list, to); err != nil {
+				return err
+			}
+			if invalidErr != nil {
+				return invalid(invalidErr)
 			}
 			return nil
 		},
 	}
-	f.add(c)
+	a.addSelection(c, s)
+	a.addPlanFlags(c, f)
+	output(c, &to)
 	return c
+}
+
+func (a *app) printValidated(list []validated, to format) error {
+	if to == asJSON {
+		return a.printJSON(list)
+	}
+	for _, v := range list {
+		if err := a.println(fmt.Sprintf("%s is valid: %d phases, %d statements (%s)", v.Scenario, v.Phases, v.Statements, v.File)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func statements(s check.Spec) int {
@@ -63,54 +85,60 @@ func statements(s check.Spec) int {
 }
 
 func (a *app) planCommand() *cobra.Command {
-	f := &runFlags{}
+	f := &planFlags{}
+	var to format
 	c := &cobra.Command{
 		Use: "plan SCENARIO", Short: "Print what a run would do, every object included; nothing is started", Args: cobra.ExactArgs(1),
 		ValidArgsFunction: a.completeScenarios,
 		RunE: func(_ *cobra.Command, args []string) error {
-			if err := f.check(); err != nil {
-				return err
-			}
 			p, err := a.compile(args[0], f)
 			if err != nil {
 				return invalid(err)
 			}
-			if f.output == "json" {
-				return a.printJSON(p.Plan.Document())
+			if to == asJSON {
+				return a.printJSON(p.plan.Document())
 			}
-			_, err = fmt.Fprint(a.stdout, p.Plan.Document())
+			_, err = fmt.Fprint(a.stdout, p.plan.Document())
 			return err
 		},
 	}
-	f.add(c)
+	a.addPlanFlags(c, f)
+	output(c, &to)
 	return c
 }
 
-func (a *app) printJSON(v any) error {
-	e := json.NewEncoder(a.stdout)
-	e.SetIndent("", "  ")
-	return e.Encode(v)
+// entry is a scenario in a list.
+type entry struct {
+	Name       string            `json:"name"`
+	Hypothesis string            `json:"hypothesis,omitempty"`
+	Labels     map[string]string `json:"labels,omitempty"`
+	File       string            `json:"file"`
+	Error      string            `json:"error,omitempty"` // why it is broken
 }
 
 func (a *app) listCommand() *cobra.Command {
-	return &cobra.Command{
+	var to format
+	var want pairs
+	c := &cobra.Command{
 		Use: "list", Short: "List the scenarios", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			all, err := scenario.List(a.scenarios)
 			if err != nil {
 				return invalid(err)
 			}
-			w := tabwriter.NewWriter(a.stdout, 0, 4, 2, ' ', 0)
+			list := []entry{}
 			broken := 0
 			for _, l := range all {
+				e := entry{Name: l.Name, Hypothesis: l.Hypothesis, Labels: l.Labels, File: l.File}
 				if l.Err != nil {
 					broken++
-					fmt.Fprintf(w, "%s\tbroken: %v\n", l.File, strings.SplitN(l.Err.Error(), "\n", 2)[0])
-					continue
+					e.Error = l.Err.Error()
 				}
-				fmt.Fprintf(w, "%s\t%s\n", l.Name, l.Hypothesis)
+				if l.Err != nil || contains(l.Labels, want) {
+					list = append(list, e)
+				}
 			}
-			if err := w.Flush(); err != nil {
+			if err := a.printList(list, to); err != nil {
 				return err
 			}
 			if broken > 0 {
@@ -119,21 +147,46 @@ func (a *app) listCommand() *cobra.Command {
 			return nil
 		},
 	}
+	c.Flags().VarP(&want, "label", "l", "only the scenarios that have this label; given several times, all of them")
+	complete(c, "label", a.completeLabels)
+	output(c, &to)
+	return c
+}
+
+func (a *app) printList(list []entry, to format) error {
+	if to == asJSON {
+		return a.printJSON(list)
+	}
+	w := tabwriter.NewWriter(a.stdout, 0, 4, 2, ' ', 0)
+	for _, e := range list {
+		name, text := e.Name, e.Hypothesis
+		if e.Error != "" {
+			first, _, _ := strings.Cut(e.Error, "\n")
+			name, text = e.File, "broken: "+first
+		}
+		fmt.Fprintf(w, "%s\t%s\n", name, text)
+	}
+	return w.Flush()
 }
 
 func (a *app) describeCommand() *cobra.Command {
-	f := &runFlags{}
+	f := &planFlags{}
+	var to format
 	c := &cobra.Command{
 		Use: "describe SCENARIO", Short: "Say what a scenario does", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeScenarios,
 		RunE: func(_ *cobra.Command, args []string) error {
 			s, err := a.load(args[0], f.set)
 			if err != nil {
-				return err
+				return invalid(err)
+			}
+			if to == asJSON {
+				return a.printJSON(s)
 			}
 			return a.describe(s)
 		},
 	}
-	f.add(c)
+	a.addSet(c, f)
+	output(c, &to)
 	return c
 }
 
@@ -145,19 +198,21 @@ func (a *app) describe(s *scenario.Scenario) error {
 		}
 	}
 	row("name", s.Metadata.Name)
+	row("labels", joinMap(s.Metadata.Labels))
 	row("file", s.File)
 	row("hypothesis", s.Spec.Hypothesis)
-	row("description", strings.TrimSpace(s.Spec.Description))
+	row("description", oneLine(s.Spec.Description))
 	row("fixtures", strings.Join(s.Spec.Fixtures, ", "))
 	row("mTLS", s.Spec.Mesh.MTLS)
 	for _, name := range slices.Sorted(maps.Keys(s.Spec.Variables)) {
 		row("variable "+name, fmt.Sprint(s.Spec.Variables[name].Value))
 	}
+	row("no baseline", s.Spec.Baseline.Skip)
 	for _, c := range s.Spec.Baseline.Checks {
 		row("baseline", c.Value)
 	}
 	for _, st := range s.Spec.Stages {
-		row("stage "+st.Name, strings.TrimSpace(st.Description))
+		row("stage "+st.Name, " "+oneLine(st.Description))
 		for _, step := range st.Apply {
 			row("  apply", step.String())
 		}
@@ -165,121 +220,76 @@ func (a *app) describe(s *scenario.Scenario) error {
 			row("  check", c.Value)
 		}
 	}
+	for _, h := range s.Spec.Halt {
+		row("halt", h.Value)
+	}
 	return w.Flush()
+}
+
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+func joinMap(m map[string]string) string {
+	var out []string
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		out = append(out, k+"="+m[k])
+	}
+	return strings.Join(out, ", ")
 }
 
 func (a *app) schemaCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "schema [scenario|result]", Short: "Print the JSON Schema of scenarios, or of result.json", Args: cobra.MaximumNArgs(1),
+		Use: "schema [scenario|result]", Short: "Print the JSON Schema of scenarios, or of result.json",
+		Args:      cobra.MatchAll(cobra.MaximumNArgs(1), cobra.OnlyValidArgs),
 		ValidArgs: []string{"scenario", "result"},
 		RunE: func(_ *cobra.Command, args []string) error {
-			make := scenario.Schema
+			schema := scenario.Schema
 			if len(args) == 1 && args[0] == "result" {
-				make = report.Schema
-			} else if len(args) == 1 && args[0] != "scenario" {
-				return invalid(fmt.Errorf("no schema %q: there is scenario and result", args[0]))
+				schema = report.Schema
 			}
-			b, err := make()
+			b, err := schema()
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintln(a.stdout, strings.TrimSpace(string(b)))
-			return err
-		},
-	}
-}
-
-func (a *app) judgeCommand() *cobra.Command {
-	output := "text"
-	c := &cobra.Command{
-		Use: "judge RUN", Short: "Judge a saved run again, from its files alone", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeRuns,
-		RunE: func(_ *cobra.Command, args []string) error {
-			out, err := a.judge(args[0])
-			if err != nil {
-				return err
-			}
-			if err := a.print(out, output); err != nil || out.Result.ExitCode == 0 {
-				return err
-			}
-			return &codeError{code: out.Result.ExitCode}
-		},
-	}
-	c.Flags().StringVarP(&output, "output", "o", "text", "what to print: text or json")
-	return c
-}
-
-// judge opens a run, by its path or its id, and judges it.
-func (a *app) judge(name string) (*engine.Outcome, error) {
-	path := name
-	if _, err := os.Stat(path); err != nil {
-		path = filepath.Join(a.reports, name)
-	}
-	rec, err := record.Open(path)
-	if err != nil {
-		return nil, invalid(err)
-	}
-	out, err := engine.Judge(rec)
-	if err != nil {
-		return nil, invalid(err)
-	}
-	return out, nil
-}
-
-func (a *app) reportCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "report RUN", Short: "Write a saved run's report.html, junit.xml and result.json again", Args: cobra.ExactArgs(1),
-		ValidArgsFunction: a.completeRuns,
-		RunE: func(_ *cobra.Command, args []string) error {
-			out, err := a.judge(args[0])
-			if err != nil {
-				return err
-			}
-			if err := report.WriteFiles(out.Record, out.Data); err != nil {
-				return environment(err)
-			}
-			_, err = fmt.Fprintln(a.stdout, filepath.Join(out.Record.Dir(), "report.html"))
-			return err
+			return a.println(strings.TrimSpace(string(b)))
 		},
 	}
 }
 
 func (a *app) versionCommand() *cobra.Command {
-	return &cobra.Command{
+	var to format
+	c := &cobra.Command{
 		Use: "version", Short: "Print the versions", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			v := engine.Versions()
+			v := versions()
+			if to == asJSON {
+				return a.printJSON(v)
+			}
 			for _, name := range slices.Sorted(maps.Keys(v)) {
-				fmt.Fprintf(a.stdout, "%s %s\n", name, v[name])
+				if err := a.println(name, v[name]); err != nil {
+					return err
+				}
 			}
 			return nil
 		},
 	}
+	output(c, &to)
+	return c
 }
 
-func (a *app) completeScenarios(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	all, err := scenario.List(a.scenarios)
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
+// versions are those of what Squall itself is made of.
+func versions() map[string]string {
+	v := map[string]string{"go": runtime.Version(), "squall": "devel", "os": runtime.GOOS + "/" + runtime.GOARCH}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return v
 	}
-	var out []string
-	for _, l := range all {
-		if l.Err == nil {
-			out = append(out, l.Name+"\t"+l.Hypothesis)
+	if info.Main.Version != "" && info.Main.Version != "(devel)" {
+		v["squall"] = info.Main.Version
+	}
+	for _, d := range info.Deps {
+		if d.Path == "fortio.org/fortio" {
+			v["fortio"] = d.Version
 		}
 	}
-	return out, cobra.ShellCompDirectiveDefault
-}
-
-func (a *app) completeRuns(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	entries, err := os.ReadDir(a.reports)
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	var out []string
-	for _, e := range entries {
-		if e.IsDir() {
-			out = append(out, e.Name())
-		}
-	}
-	return out, cobra.ShellCompDirectiveNoFileComp
+	return v
 }

@@ -8,18 +8,13 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"squall/internal/run"
 	"squall/internal/scenario"
-)
-
-// The exit codes that no verdict gives. The others are check.ExitCode's.
-const (
-	exitUsage       = 2
-	exitEnvironment = 3
 )
 
 func main() {
@@ -36,22 +31,35 @@ func execute(args []string, stdout, stderr io.Writer) int {
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
-	var code *codeError
-	switch {
-	case err == nil:
+	if err == nil {
 		return 0
-	case errors.As(err, &code):
-		if code.err != nil {
-			fmt.Fprintln(stderr, "squall: "+code.err.Error())
-		}
-		return code.code
-	default: // cobra's own: unknown command, flag or argument
-		fmt.Fprintln(stderr, "squall: "+err.Error())
-		return exitUsage
 	}
+	code := app.code(ctx, err)
+	if text := message(err); text != "" {
+		fmt.Fprintln(stderr, text)
+	}
+	return code
 }
 
-// signals ends the context at the first SIGINT or SIGTERM, so that the run rolls back. The second one ends the process.
+// message is what a person reads of an error. The author's mistakes begin with their place, as editors expect it.
+func message(err error) string {
+	var code *codeError
+	if errors.As(err, &code) {
+		if code.err == nil {
+			return "" // it was printed already
+		}
+		err = code.err
+	}
+	var list scenario.Problems
+	var one scenario.Problem
+	if errors.As(err, &list) || errors.As(err, &one) {
+		return err.Error()
+	}
+	return "squall: " + err.Error()
+}
+
+// signals ends the context at the first SIGINT or SIGTERM, so that a run rolls back and a mesh ends in order. The second one
+// ends the process.
 func signals(parent context.Context, stderr io.Writer) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	ch := make(chan os.Signal, 2)
@@ -62,11 +70,11 @@ func signals(parent context.Context, stderr io.Writer) (context.Context, func())
 			name := map[os.Signal]string{os.Interrupt: "SIGINT", syscall.SIGTERM: "SIGTERM"}[s]
 			if first == nil {
 				first = s
-				fmt.Fprintf(stderr, "squall: %s: rolling back; once more to quit at once\n", name)
+				fmt.Fprintf(stderr, "squall: %s: restoring what was there; once more to quit at once\n", name)
 				cancel(&run.SignalError{Name: name})
 				continue
 			}
-			fmt.Fprintln(stderr, "squall: quit before the rollback was done: 'squall rollback' finishes it")
+			fmt.Fprintln(stderr, "squall: quit before all was restored: 'squall rollback' finishes a run, 'squall down' a mesh")
 			os.Exit(128 + int(s.(syscall.Signal)))
 		}
 	}()
@@ -77,30 +85,10 @@ func signals(parent context.Context, stderr io.Writer) (context.Context, func())
 	}
 }
 
-// codeError is an exit code with the reason, which is nil when the reason was printed already.
-type codeError struct {
-	code int
-	err  error
-}
-
-func (e *codeError) Error() string {
-	if e.err == nil {
-		return fmt.Sprintf("exit code %d", e.code)
-	}
-	return e.err.Error()
-}
-
-func (e *codeError) Unwrap() error { return e.err }
-
-// invalid is what the author or the caller got wrong.
-func invalid(err error) error { return &codeError{exitUsage, err} }
-
-// environment is what the machine or the cluster lacks.
-func environment(err error) error { return &codeError{exitEnvironment, err} }
-
 // app is one command line.
 type app struct {
 	stdout, stderr io.Writer
+	started        bool   // the command line was understood
 	scenarios      string // folder
 	fixtures       string // folder
 	reports        string // folder
@@ -108,33 +96,64 @@ type app struct {
 
 func (a *app) root() *cobra.Command {
 	c := &cobra.Command{
-		Use:           "squall",
-		Short:         "Chaos and load tests for Istio meshes, with evidence",
-		Long:          "Squall deploys an application on a real Istio mesh, applies faults and policies, drives load and judges the outcome.\nA run passes only if its fault is proven, its samples suffice and its rollback is verified.",
-		SilenceUsage:  true,
-		SilenceErrors: true,
+		Use:   "squall",
+		Short: "Chaos and load tests for Istio meshes, with evidence",
+		Long: "Squall deploys an application on a real Istio mesh, applies faults and policies, drives load and judges the outcome.\n" +
+			"A run passes only if its fault is proven, its samples suffice and its rollback is verified.\n\n" + exitCodesText(),
+		SilenceUsage:     true,
+		SilenceErrors:    true,
+		PersistentPreRun: func(*cobra.Command, []string) { a.started = true },
 	}
 	f := c.PersistentFlags()
 	f.StringVar(&a.scenarios, "scenarios", "scenarios", "folder of the scenarios")
 	f.StringVar(&a.fixtures, "fixtures", "fixtures", "folder of the fixtures")
 	f.StringVar(&a.reports, "reports", "reports", "folder of the runs")
-	c.AddCommand(a.runCommand(), a.validateCommand(), a.planCommand(), a.listCommand(), a.describeCommand(), a.schemaCommand(),
-		a.judgeCommand(), a.reportCommand(), a.versionCommand())
+	for _, name := range []string{"scenarios", "fixtures", "reports"} {
+		complete(c, name, func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return nil, cobra.ShellCompDirectiveFilterDirs
+		})
+	}
+	c.AddCommand(
+		a.runCommand(), a.validateCommand(), a.planCommand(), a.listCommand(), a.describeCommand(), a.schemaCommand(),
+		a.judgeCommand(), a.reportCommand(), a.rollbackCommand(),
+		a.upCommand(), a.downCommand(), a.doctorCommand(), a.versionCommand(),
+	)
 	return c
 }
 
-// load finds a scenario by its name in the folder of the scenarios, or by its path.
-func (a *app) load(name string, set map[string]string) (*scenario.Scenario, error) {
-	opts := scenario.Options{Set: set}
-	var s *scenario.Scenario
-	var err error
-	if info, statErr := os.Stat(name); statErr == nil && !info.IsDir() {
-		s, err = scenario.Load(name, opts)
-	} else {
-		s, err = scenario.Find(a.scenarios, name, opts)
+// output adds the flag that chooses between text and JSON.
+func output(c *cobra.Command, to *format) {
+	*to = asText
+	c.Flags().VarP(to, "output", "o", "what to print on stdout: text or json")
+	complete(c, "output", cobra.FixedCompletions([]string{string(asText), string(asJSON)}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// format is how a result is printed.
+type format string
+
+const (
+	asText format = "text"
+	asJSON format = "json"
+)
+
+// String is the flag's value.
+func (f *format) String() string { return string(*f) }
+
+// Set reads the flag.
+func (f *format) Set(s string) error { return oneOf(f, s, asText, asJSON) }
+
+// Type is what the help calls the value.
+func (f *format) Type() string { return "FORMAT" }
+
+// oneOf sets to to the one of values that s is.
+func oneOf[T ~string](to *T, s string, values ...T) error {
+	var names []string
+	for _, v := range values {
+		if s == string(v) {
+			*to = v
+			return nil
+		}
+		names = append(names, string(v))
 	}
-	if err != nil {
-		return nil, invalid(err)
-	}
-	return s, nil
+	return fmt.Errorf("there is %s", strings.Join(names, " and "))
 }

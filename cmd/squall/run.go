@@ -5,200 +5,235 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"sync"
-	"time"
+	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
-	"squall/internal/engine"
-	"squall/internal/load"
-	"squall/internal/report"
+	"squall/internal/check"
+	"squall/internal/mesh/local"
+	"squall/internal/record"
 	"squall/internal/run"
 	"squall/internal/toolchain"
 )
 
-// runFlags are the flags of commands that need a compiled scenario.
+// runFlags are the flags of run.
 type runFlags struct {
-	set    map[string]string
-	images map[string]string
-	envoy  string
-	istiod string
-	output string
-	env    string
+	planFlags
+	selection
+	toolFlags
+	failFast bool
+	output   format
 }
 
-func (f *runFlags) add(c *cobra.Command) {
-	c.Flags().StringToStringVar(&f.set, "set", nil, "set a variable of the scenario, name=value")
-	c.Flags().StringToStringVar(&f.images, "image", nil, "a program in place of an image on the local mesh, NAME=PROGRAM [ARG…]")
-	c.Flags().StringVar(&f.env, "env", "local", "where to run: local")
-	c.Flags().StringVarP(&f.output, "output", "o", "text", "what to print: text or json")
-}
+// toolFlags are programs in place of Squall's own.
+type toolFlags struct{ envoy, istiod string }
 
-func (f *runFlags) check() error {
-	if f.env != "local" {
-		return invalid(fmt.Errorf("environment %q is not known: there is local", f.env))
-	}
-	if f.output != "text" && f.output != "json" {
-		return invalid(fmt.Errorf("output %q is not known: there is text and json", f.output))
-	}
-	return nil
+func (f *toolFlags) add(c *cobra.Command) {
+	c.Flags().StringVar(&f.envoy, "envoy", "", "Envoy's program in place of the fetched one")
+	c.Flags().StringVar(&f.istiod, "istiod", "", "istiod's program (pilot-discovery) in place of the built one")
 }
 
 func (a *app) runCommand() *cobra.Command {
 	f := &runFlags{}
 	c := &cobra.Command{
-		Use: "run SCENARIO…", Short: "Run scenarios, by name or file, and judge them", Args: cobra.MinimumNArgs(1),
+		Use:   "run [SCENARIO…]",
+		Short: "Run scenarios, by name, file or folder, and judge them",
+		Long: "Run scenarios one after another, each on a mesh of its own, and judge them. All of them are compiled before the first\n" +
+			"one starts. The exit code is that of the worst run: " + worstFirst() + ".\n\n" +
+			"In GitHub Actions the report goes to the step's summary, what did not pass is annotated, and verdict, run-id, run-ids\n" +
+			"and exit-code are outputs of the step.",
+		Example:           "  squall run circuit\n  squall run scenarios/circuit.yaml --set connections=5 -o json\n  squall run --label suite=httpbin --fail-fast",
 		ValidArgsFunction: a.completeScenarios,
 		RunE: func(c *cobra.Command, args []string) error {
-			if err := f.check(); err != nil {
-				return err
+			names, err := a.choose(args, f.selection)
+			if err != nil {
+				return invalid(err)
 			}
-			return a.runAll(c.Context(), f, args)
+			return a.runAll(c.Context(), f, names)
 		},
 	}
-	f.add(c)
-	c.Flags().StringVar(&f.envoy, "envoy", "", "Envoy's program instead of the fetched one")
-	c.Flags().StringVar(&f.istiod, "istiod", "", "istiod's program (pilot-discovery) instead of the built one")
+	a.addSelection(c, &f.selection)
+	c.Flags().BoolVar(&f.failFast, "fail-fast", false, "start no further run after one that did not pass")
+	a.addPlanFlags(c, &f.planFlags)
+	f.toolFlags.add(c)
+	output(c, &f.output)
 	return c
 }
 
-// runAll runs the scenarios one after another. The exit code is that of the worst run; a failed rollback wins over all.
-func (a *app) runAll(ctx context.Context, f *runFlags, names []string) error {
-	var plans []*engine.Compiled
-	var errs []error
-	for _, n := range names {
-		p, err := a.compile(n, f)
-		errs = append(errs, err)
-		plans = append(plans, p)
+// worstFirst lists the exit codes of runs, the worst first.
+func worstFirst() string {
+	var out []string
+	for _, c := range exitCodes() {
+		if c.code != exitUsage {
+			out = append(out, fmt.Sprint(c.code))
+		}
 	}
-	if err := errors.Join(errs...); err != nil {
+	return strings.Join(out, ", ")
+}
+
+// finished is a run that is over, or that was not started.
+type finished struct {
+	name   string
+	result check.Result
+	code   int
+	err    error // the run's record, judgement or report is not whole
+	notRun string
+}
+
+// runAll runs the scenarios one after another.
+func (a *app) runAll(ctx context.Context, f *runFlags, names []string) error {
+	plans, err := a.compileAll(names, &f.planFlags)
+	if err != nil {
 		return invalid(err)
 	}
-	tools, err := a.tools(ctx, f)
+	tools, err := a.tools(ctx, f.toolFlags)
 	if err != nil {
 		return environment(err)
 	}
-	worst := 0
+	var all []finished
+	stop := ""
 	for _, p := range plans {
-		code, err := a.runOne(ctx, f, p, tools)
-		if err != nil {
-			return environment(err)
+		if stop != "" {
+			all = append(all, finished{name: p.scenario.Metadata.Name, notRun: stop, code: signalCode(ctx, exitInconclusive)})
+			continue
 		}
-		if code == 6 || worst == 0 || worst != 6 && code != 0 && code < worst {
-			worst = max(code, 0)
+		done := a.runOne(ctx, f, p, tools)
+		if done.err != nil {
+			fmt.Fprintln(a.stderr, message(done.err))
 		}
-		if context.Cause(ctx) != nil {
-			break
+		all = append(all, done)
+		switch {
+		case context.Cause(ctx) != nil:
+			stop = context.Cause(ctx).Error()
+		case f.failFast && done.code != exitPass:
+			stop = "--fail-fast after " + done.name
 		}
 	}
-	if worst != 0 {
-		return &codeError{code: worst}
-	}
-	return nil
-}
-
-func (a *app) compile(name string, f *runFlags) (*engine.Compiled, error) {
-	s, err := a.load(name, f.set)
+	err = errors.Join(a.summarize(f.output, all), writeOutputs(all))
 	if err != nil {
-		return nil, err
+		return environment(err)
 	}
-	return a.config(f).Compile(s)
+	return ended(worstOf(all).code)
 }
 
-func (a *app) config(f *runFlags) engine.Config {
-	return engine.Config{Fixtures: a.fixtures, Reports: a.reports, Env: f.env, Images: f.images}
+// worstOf is the run that decides the exit code: the first of those with the worst one.
+func worstOf(all []finished) finished {
+	out := all[0]
+	for _, r := range all[1:] {
+		if r.code != out.code && worst(r.code, out.code) == r.code {
+			out = r
+		}
+	}
+	return out
 }
 
-func (a *app) tools(ctx context.Context, f *runFlags) (toolchain.Tools, error) {
+func (a *app) tools(ctx context.Context, f toolFlags) (toolchain.Tools, error) {
+	opts, err := a.toolOptions(f)
+	if err != nil {
+		return toolchain.Tools{}, err
+	}
+	return toolchain.Ensure(ctx, opts)
+}
+
+func (a *app) toolOptions(f toolFlags) (toolchain.Options, error) {
 	wd, err := os.Getwd()
 	if err != nil {
-		return toolchain.Tools{}, err
+		return toolchain.Options{}, err
 	}
 	root, err := toolchain.FindRoot(wd)
-	if err != nil {
-		return toolchain.Tools{}, err
-	}
-	return toolchain.Ensure(ctx, toolchain.Options{Root: root, Envoy: f.envoy, Istiod: f.istiod, Progress: toolchain.Lines(a.stderr)})
+	return toolchain.Options{Root: root, Envoy: f.envoy, Istiod: f.istiod, Progress: toolchain.Lines(a.stderr)}, err
 }
 
-// runOne runs one scenario, judges it, writes its report and prints the result.
-func (a *app) runOne(ctx context.Context, f *runFlags, c *engine.Compiled, tools toolchain.Tools) (int, error) {
-	config := a.config(f)
-	config.Tools = tools
-	progress := a.progress()
-	out, err := config.Run(ctx, c, progress)
-	progress.done()
-	if out == nil {
-		return 0, err
+// runOne runs one scenario, judges it and writes its report. Whatever is not whole makes a pass an error.
+func (a *app) runOne(ctx context.Context, f *runFlags, c *compiled, tools toolchain.Tools) finished {
+	out := finished{name: c.scenario.Metadata.Name}
+	rec, err := record.Create(a.reports, c.runID)
+	if err == nil {
+		err = a.execute(ctx, f, c, tools, rec)
 	}
-	return out.Result.ExitCode, errors.Join(err, a.print(out, f.output))
-}
-
-// print prints a judged run.
-func (a *app) print(out *engine.Outcome, output string) error {
-	if output == "json" {
-		return report.JSON(a.stdout, out.Result)
-	}
-	return report.Text(a.stdout, out.Data, report.Options{Color: a.colour(a.stdout), Width: a.width(a.stdout)})
-}
-
-// progress shows what a run does on stderr.
-func (a *app) progress() *progress {
-	if f, ok := a.stderr.(*os.File); ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" {
-		return &progress{to: report.NewTTY(a.stderr, a.width(a.stderr))}
-	}
-	return &progress{to: report.NewPlain(a.stderr)}
-}
-
-// colour reports whether w is a terminal that colours are wanted on (no-color.org).
-func (a *app) colour(w any) bool {
-	if os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
-		return false
-	}
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd())) || os.Getenv("FORCE_COLOR") != ""
-}
-
-func (a *app) width(w any) int {
-	if f, ok := w.(*os.File); ok {
-		if n, _, err := term.GetSize(int(f.Fd())); err == nil {
-			return n
+	if rec != nil {
+		var judged error
+		out.result, judged = check.JudgeRun(rec)
+		out.code = out.result.ExitCode
+		if judged == nil {
+			judged = a.publish(rec, out.result, f.output)
 		}
+		err = errors.Join(err, judged)
 	}
-	return 0
+	if err != nil {
+		out.err = fmt.Errorf("%s: %w", out.name, err)
+		out.code = worst(out.code, exitEnvironment)
+	}
+	return out
 }
 
-// progress passes a run's progress on to the one that is shown.
-type progress struct {
-	mu sync.Mutex
-	to report.Progress
-}
-
-var _ run.Progress = (*progress)(nil)
-
-func (p *progress) Phase(name string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.to.Phase(name)
-}
-
-func (p *progress) Say(format string, args ...any) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.to.Say(format, args...)
-}
-
-func (p *progress) Load(phase string, elapsed time.Duration, asked int64, s load.Snapshot) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.to.Load(report.Snapshot{
-		Phase: phase, Elapsed: elapsed, Done: s.Count, Asked: asked, QPS: float64(s.Count) / max(elapsed.Seconds(), 1e-9), Codes: s.Codes,
+// execute runs one scenario on a mesh of its own.
+func (a *app) execute(ctx context.Context, f *runFlags, c *compiled, tools toolchain.Tools, rec *record.Run) (err error) {
+	dir, err := meshFolder()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	env, err := local.New(local.Options{Tools: tools, Dir: dir, Log: rec.LogPath, Images: c.scenario.Spec.Images})
+	if err != nil {
+		return err
+	}
+	progress := a.progress()
+	defer progress.Done()
+	return run.Run(ctx, run.Options{
+		Plan: c.plan, Env: env, Record: rec, Progress: progress, MeshDir: dir,
+		Manifest: record.Manifest{
+			RunID: c.runID, Scenario: c.scenario.Metadata.Name, File: c.scenario.File, Env: string(f.env), Seed: c.scenario.Spec.Seed,
+			Versions: versions(),
+		},
 	})
 }
 
-func (p *progress) done() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.to.Done()
+// meshFolder makes a working folder for a mesh. Its path has no symbolic links, so that processes in it can be found by it.
+func meshFolder() (string, error) {
+	dir, err := os.MkdirTemp("", "squall-")
+	if err != nil {
+		return "", err
+	}
+	return filepath.EvalSymlinks(dir)
+}
+
+// summarize prints, after several runs, one line for each and the sum. JSON has each result already.
+func (a *app) summarize(to format, all []finished) error {
+	if len(all) == 1 || to == asJSON {
+		return nil
+	}
+	var b strings.Builder
+	b.WriteByte('\n')
+	counts := map[string]int{}
+	var verdicts []string
+	for _, r := range all {
+		verdict, text := r.verdict()
+		if counts[verdict]++; counts[verdict] == 1 {
+			verdicts = append(verdicts, verdict)
+		}
+		fmt.Fprintf(&b, "%-12s %s: %s\n", verdict, r.name, text)
+	}
+	slices.Sort(verdicts)
+	for i, v := range verdicts {
+		verdicts[i] = fmt.Sprintf("%d %s", counts[v], v)
+	}
+	sum, _ := worstOf(all).verdict()
+	fmt.Fprintf(&b, "%s: of %d runs %s\n", sum, len(all), strings.Join(verdicts, ", "))
+	_, err := fmt.Fprint(a.stdout, b.String())
+	return err
+}
+
+// verdict is what is said of the run in one line.
+func (r finished) verdict() (name, text string) {
+	switch {
+	case r.notRun != "":
+		return "NOT RUN", r.notRun
+	case r.err != nil && r.code == exitEnvironment:
+		text, _, _ = strings.Cut(r.err.Error(), "\n")
+		return check.Error.String(), text
+	}
+	return r.result.Verdict.String(), r.result.Reason
 }

@@ -1,0 +1,246 @@
+package main
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"squall/internal/mesh/local"
+	"squall/internal/plan"
+	"squall/internal/scenario"
+)
+
+// environmentName is a kind of mesh.
+type environmentName string
+
+const envLocal environmentName = "local"
+
+// String is the flag's value.
+func (e *environmentName) String() string { return string(*e) }
+
+// Set reads the flag.
+func (e *environmentName) Set(s string) error { return oneOf(e, s, envLocal) }
+
+// Type is what the help calls the value.
+func (e *environmentName) Type() string { return "ENVIRONMENT" }
+
+// planFlags are the flags of commands that need a compiled scenario.
+type planFlags struct {
+	set     pairs
+	images  pairs
+	env     environmentName
+	timeout time.Duration
+}
+
+func (a *app) addPlanFlags(c *cobra.Command, f *planFlags) {
+	f.env = envLocal
+	a.addSet(c, f)
+	addImages(c, &f.images)
+	c.Flags().Var(&f.env, "env", "where to run: local")
+	c.Flags().DurationVar(&f.timeout, "timeout", 0, "the longest that a run may take without its rollback, in place of the scenario's own")
+	complete(c, "env", cobra.FixedCompletions([]string{string(envLocal)}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+func (a *app) addSet(c *cobra.Command, f *planFlags) {
+	c.Flags().Var(&f.set, "set", "set a variable of the scenario")
+	complete(c, "set", a.completeVariables)
+}
+
+func addImages(c *cobra.Command, images *pairs) {
+	c.Flags().Var(images, "image", "a program in place of an image on the local mesh: image=program [argument…]")
+}
+
+// pairs is a flag that may be given several times, each time as NAME=VALUE. The value may hold anything, commas too.
+type pairs map[string]string
+
+// String is the flag's value.
+func (p *pairs) String() string { return joinMap(*p) }
+
+// Set adds a pair.
+func (p *pairs) Set(s string) error {
+	name, value, ok := strings.Cut(s, "=")
+	if !ok || name == "" {
+		return errors.New("write NAME=VALUE")
+	}
+	if *p == nil {
+		*p = pairs{}
+	}
+	(*p)[name] = value
+	return nil
+}
+
+// Type is what the help calls the value.
+func (p *pairs) Type() string { return "NAME=VALUE" }
+
+// selection chooses scenarios.
+type selection struct {
+	all    bool
+	labels pairs
+}
+
+func (a *app) addSelection(c *cobra.Command, s *selection) {
+	c.Flags().BoolVar(&s.all, "all", false, "all scenarios")
+	c.Flags().VarP(&s.labels, "label", "l", "the scenarios that have this label; given several times, all of them")
+	complete(c, "label", a.completeLabels)
+}
+
+// load finds a scenario by its name in the folder of the scenarios, or by its path.
+func (a *app) load(name string, set map[string]string) (*scenario.Scenario, error) {
+	if info, err := os.Stat(name); err == nil && !info.IsDir() {
+		return scenario.Load(name, scenario.Options{Set: set})
+	}
+	return scenario.Find(a.scenarios, name, scenario.Options{Set: set})
+}
+
+// choose lists the names, or files, of the scenarios that are meant: those named, with each folder standing for all in it, or
+// those of the selection. To choose none is an error: nothing that runs must not look like a success.
+func (a *app) choose(names []string, s selection) ([]string, error) {
+	picked := s.all || len(s.labels) > 0
+	if picked == (len(names) > 0) {
+		return nil, errors.New("name scenarios, files or folders, or choose with --all or --label")
+	}
+	if picked {
+		return a.filesOf(a.scenarios, s.labels)
+	}
+	var out []string
+	for _, name := range names {
+		if !a.isFolder(name) {
+			out = append(out, name)
+			continue
+		}
+		files, err := a.filesOf(name, nil)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, files...)
+	}
+	return out, nil
+}
+
+// isFolder reports whether the name is that of a folder, and not of a scenario too.
+func (a *app) isFolder(name string) bool {
+	info, err := os.Stat(name)
+	if err != nil || !info.IsDir() {
+		return false
+	}
+	if strings.ContainsRune(name, os.PathSeparator) {
+		return true
+	}
+	var unknown *scenario.NotFoundError
+	_, err = scenario.Find(a.scenarios, name, scenario.Options{})
+	return errors.As(err, &unknown) || errors.Is(err, os.ErrNotExist)
+}
+
+// filesOf lists the files of the scenarios in a folder that have the labels. A broken file might have them, so it is listed.
+func (a *app) filesOf(dir string, labels map[string]string) ([]string, error) {
+	all, err := scenario.List(dir)
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, l := range all {
+		if l.Err != nil || contains(l.Labels, labels) {
+			out = append(out, l.File)
+		}
+	}
+	if len(out) == 0 && len(labels) > 0 {
+		return nil, fmt.Errorf("none of the %d scenarios in %s has the labels %s", len(all), dir, joinMap(labels))
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("no scenario in %s", dir)
+	}
+	return out, nil
+}
+
+func contains(have, want map[string]string) bool {
+	for k, v := range want {
+		if got, ok := have[k]; !ok || got != v {
+			return false
+		}
+	}
+	return true
+}
+
+// compiled is a scenario with its plan and the id of the run that it is for.
+type compiled struct {
+	scenario *scenario.Scenario
+	plan     *plan.Plan
+	runID    string
+}
+
+// compileAll compiles the scenarios; the error has the mistakes of all of them.
+func (a *app) compileAll(names []string, f *planFlags) ([]*compiled, error) {
+	var out []*compiled
+	var errs []error
+	for _, name := range names {
+		p, err := a.compile(name, f)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		out = append(out, p)
+	}
+	return out, errors.Join(errs...)
+}
+
+func (a *app) compile(name string, f *planFlags) (*compiled, error) {
+	s, err := a.load(name, f.set)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case f.timeout < 0:
+		return nil, fmt.Errorf("--timeout %s is negative", f.timeout)
+	case f.timeout > 0:
+		s.Spec.Timeout = scenario.Duration(f.timeout)
+	}
+	return a.compileScenario(s, f.images)
+}
+
+// compileScenario compiles a scenario for the local mesh; images are added to its own.
+func (a *app) compileScenario(s *scenario.Scenario, images map[string]string) (*compiled, error) {
+	s.Spec.Images = maps.Clone(s.Spec.Images)
+	if s.Spec.Images == nil {
+		s.Spec.Images = map[string]string{}
+	}
+	maps.Copy(s.Spec.Images, images)
+	honour, err := honour(s.Spec.Images)
+	if err != nil {
+		return nil, err
+	}
+	id := randomHex(3)
+	p, err := plan.Build(s, plan.Options{FixturesDir: a.fixtures, Marker: "squall-" + id, LoadImage: local.LoadImage, Honour: honour})
+	if err != nil {
+		return nil, err
+	}
+	return &compiled{scenario: s, plan: p, runID: fmt.Sprintf("%s-%s-%s", s.Metadata.Name, time.Now().UTC().Format("20060102-150405"), id)}, nil
+}
+
+func randomHex(n int) string {
+	b := make([]byte, n)
+	_, _ = rand.Read(b) // never fails
+	return hex.EncodeToString(b)
+}
+
+// honour reports what the local mesh cannot honour.
+func honour(images map[string]string) (func(*unstructured.Unstructured) []plan.Unhonoured, error) {
+	facts, err := local.ReadFacts(images)
+	if err != nil {
+		return nil, err
+	}
+	return func(u *unstructured.Unstructured) []plan.Unhonoured {
+		var out []plan.Unhonoured
+		for _, p := range local.Check([]map[string]any{u.Object}, facts) {
+			out = append(out, plan.Unhonoured{Path: p.Path, What: p.What, Hint: p.Hint})
+		}
+		return out
+	}, nil
+}
