@@ -22,7 +22,7 @@ func StatsInclusion() []string {
 		`cluster\.(outbound|inbound)\|.*`,
 		`http\.(inbound|outbound)_.*`,
 		`http\..*\.(fault|rbac|jwt_authn)\..*`,
-		`listener\..*\.(ssl|downstream_cx).*`,
+		`listener\..*\.(ssl|downstream_cx|no_filter_chain_match).*`,
 		`(cluster_manager|listener_manager|server)\..*`,
 		`vhost\..*`,
 	}
