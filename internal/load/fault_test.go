@@ -144,8 +144,9 @@ func TestIdleConnectionClosedByTheTarget(t *testing.T) {
 	must(t, err)
 	h := newHTTP1(tgt)
 	defer h.close()
-	for range 20 {
-		if o := h.call(t.Context()); o.code != 200 {
+	start := time.Now()
+	for i := range 20 {
+		if o := h.call(t.Context(), start.Add(time.Duration(i)*idle)); o.code != 200 {
 			t.Fatalf("got %+v", o)
 		}
 		<-closed

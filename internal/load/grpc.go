@@ -76,7 +76,7 @@ func (g *grpcPing) userAgent() string {
 			return h.Value
 		}
 	}
-	return "squall"
+	return userAgent
 }
 
 func (g *grpcPing) dialNoted(ctx context.Context, _ string) (net.Conn, error) {
@@ -106,7 +106,7 @@ func (c *notedCreds) Clone() credentials.TransportCredentials {
 	return &notedCreds{TransportCredentials: c.TransportCredentials.Clone(), broken: c.broken}
 }
 
-func (g *grpcPing) call(ctx context.Context) (o outcome) {
+func (g *grpcPing) call(ctx context.Context, _ time.Time) (o outcome) {
 	if g.spec.NewConnectionPerRequest && g.conn == nil {
 		if o.err = g.connect(); o.err != nil {
 			return o

@@ -28,8 +28,8 @@ type outcome struct {
 
 // caller makes calls, one at a time.
 type caller interface {
-	// call makes one call. It returns soon after the context's end, or after interrupt.
-	call(ctx context.Context) outcome
+	// call makes one call, which starts at the time given. It returns soon after the context's end, or after interrupt.
+	call(ctx context.Context, start time.Time) outcome
 	// interrupt makes a call that is under way fail. The context has ended before. Safe for concurrent use.
 	interrupt()
 	// close gives the connection back. No call is under way.
@@ -41,8 +41,8 @@ type link struct {
 	net.Conn         // to read and write
 	raw      rawConn // nil when the socket cannot be asked
 	br       *bufio.Reader
-	used     bool
-	broken   error // why reading failed
+	used     time.Time // when its last call started
+	broken   error     // why reading failed
 }
 
 func (l *link) Read(b []byte) (int, error) {
@@ -59,7 +59,8 @@ type http1 struct {
 	request []byte
 	idAt    int           // where in it the id of ours is, or 0
 	ask     *http.Request // what ReadResponse needs to know of it
-	ver     string        // the version header
+	ver     []byte        // the version header's name
+	version string        // the last one's value
 	link    *link
 	conn    atomic.Pointer[net.Conn] // link's, for interrupt
 }
@@ -68,7 +69,7 @@ func newHTTP1(t *target) *http1 {
 	h := &http1{
 		target: t,
 		ask:    &http.Request{Method: t.spec.method()},
-		ver:    http.CanonicalHeaderKey(t.spec.VersionHeader),
+		ver:    []byte(http.CanonicalHeaderKey(t.spec.VersionHeader)),
 	}
 	h.request, h.idAt = t.wire()
 	return h
@@ -92,7 +93,7 @@ func (t *target) wire() (b []byte, idAt int) {
 		}
 	}
 	if !s.hasHeader("User-Agent") {
-		line("User-Agent: squall")
+		line("User-Agent: ", userAgent)
 	}
 	if t.ids != nil {
 		w.WriteString("X-Request-Id: ")
@@ -110,9 +111,9 @@ func (t *target) wire() (b []byte, idAt int) {
 	return w.Bytes(), idAt
 }
 
-func (h *http1) call(ctx context.Context) (o outcome) {
-	deadline := time.Now().Add(h.spec.timeout())
-	if h.link != nil && !h.link.alive() {
+func (h *http1) call(ctx context.Context, start time.Time) (o outcome) {
+	deadline := start.Add(h.spec.timeout())
+	if h.link != nil && !h.link.alive(start) {
 		h.close()
 	}
 	if h.idAt > 0 {
@@ -123,11 +124,11 @@ func (h *http1) call(ctx context.Context) (o outcome) {
 	if o.err = h.ready(ctx, deadline); o.err != nil {
 		return o
 	}
-	o.sent = true
+	o.sent, h.link.used = true, start
 	n, writeErr := h.link.Write(h.request)
 	if writeErr != nil && n == 0 && !isReset(writeErr) {
 		h.close()
-		o.err = writeErr
+		o.sent, o.err = false, writeErr
 		return o
 	}
 	// A target may answer and hang up before it has read all, so the answer counts even when writing failed.
@@ -181,6 +182,36 @@ func (h *http1) open(ctx context.Context, raw net.Conn, deadline time.Time) erro
 
 // answer reads the answer to its end and says whether the connection can be used again.
 func (h *http1) answer(o *outcome) (keep bool, err error) {
+	if _, err := h.link.br.Peek(1); err != nil {
+		return false, err
+	}
+	got, _ := h.link.br.Peek(h.link.br.Buffered())
+	if q, ok := quickHead(got, h.ver); ok && h.ask.Method != http.MethodHead {
+		return !h.spec.NewConnectionPerRequest, h.quickAnswer(o, q)
+	}
+	return h.slowAnswer(o)
+}
+
+// quickAnswer takes an answer whose head was read, and reads its body.
+func (h *http1) quickAnswer(o *outcome, q head) error {
+	if q.id != nil {
+		o.id = string(q.id)
+	}
+	if string(q.version) != h.version {
+		h.version = string(q.version)
+	}
+	o.version = h.version
+	n, err := h.link.br.Discard(q.size + q.length)
+	o.bytes = int64(n - q.size)
+	if err != nil {
+		return err
+	}
+	o.code = q.code
+	return nil
+}
+
+// slowAnswer reads any answer.
+func (h *http1) slowAnswer(o *outcome) (keep bool, err error) {
 	resp, err := http.ReadResponse(h.link.br, h.ask)
 	for err == nil && resp.StatusCode < 200 && resp.StatusCode != http.StatusSwitchingProtocols {
 		resp, err = http.ReadResponse(h.link.br, h.ask)
@@ -191,7 +222,7 @@ func (h *http1) answer(o *outcome) (keep bool, err error) {
 	if id := resp.Header[requestIDHeader]; len(id) > 0 {
 		o.id = id[0]
 	}
-	if v := resp.Header[h.ver]; len(v) > 0 {
+	if v := resp.Header[string(h.ver)]; len(v) > 0 {
 		o.version = v[0]
 	}
 	o.bytes, err = io.Copy(io.Discard, resp.Body)
@@ -199,7 +230,6 @@ func (h *http1) answer(o *outcome) (keep bool, err error) {
 		return false, err
 	}
 	o.code = resp.StatusCode
-	h.link.used = true
 	return !resp.Close && !h.spec.NewConnectionPerRequest && resp.StatusCode >= 200, nil
 }
 
@@ -244,15 +274,19 @@ func newRawConn(c net.Conn) rawConn {
 	return r
 }
 
+// idle is how long after a call's start its connection is asked whether it is open: sooner, a call costs less than the
+// asking.
+const idle = time.Millisecond
+
 // alive says whether a kept connection can take another request: the target has neither closed it nor sent what nobody
 // asked for. A connection that the target closes later than this fails the call; the request is never sent again, since
 // the target may have seen it.
-func (l *link) alive() bool {
-	if !l.used || l.raw.conn == nil {
-		return true
-	}
+func (l *link) alive(now time.Time) bool {
 	if l.br.Buffered() > 0 {
 		return false
+	}
+	if l.raw.conn == nil || now.Sub(l.used) < idle {
+		return true
 	}
 	if err := l.raw.conn.Read(l.raw.ask); err != nil {
 		return false

@@ -28,11 +28,9 @@ type h2 struct {
 }
 
 func newH2(t *target) *h2 {
-	h := &h2{target: t, header: http.Header{"User-Agent": {"squall"}}, conns: map[*keptConn]bool{}}
-	for _, x := range t.spec.Headers {
-		if http.CanonicalHeaderKey(x.Name) == "User-Agent" {
-			h.header.Del("User-Agent")
-		}
+	h := &h2{target: t, header: http.Header{}, conns: map[*keptConn]bool{}}
+	if !t.spec.hasHeader("User-Agent") {
+		h.header.Set("User-Agent", userAgent)
 	}
 	for _, x := range t.spec.Headers {
 		if http.CanonicalHeaderKey(x.Name) != "Host" {
@@ -52,7 +50,7 @@ func (h *h2) renew() {
 		DialContext:         h.dialKept,
 		DisableCompression:  true,
 		Protocols:           &p,
-		TLSClientConfig:     h.tls,
+		TLSClientConfig:     h.tls.Clone(), // the transport writes into it
 		TLSHandshakeTimeout: h.spec.timeout(),
 	}
 }
@@ -100,12 +98,12 @@ func (h *h2) request(ctx context.Context) *http.Request {
 	return req
 }
 
-func (h *h2) call(ctx context.Context) (o outcome) {
+func (h *h2) call(ctx context.Context, _ time.Time) (o outcome) {
 	ctx, cancel := context.WithTimeout(ctx, h.spec.timeout())
 	defer cancel()
 	var sent atomic.Bool
 	req := h.request(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		WroteHeaderField: func(string, []string) { sent.Store(true) }, // just before they are written
+		GotConn: func(httptrace.GotConnInfo) { sent.Store(true) }, // what was written cannot be known when RoundTrip is cut off
 	}))
 	if h.ids != nil {
 		o.id = h.ids.text()

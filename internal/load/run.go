@@ -191,7 +191,7 @@ func (s *session) warm() {
 				if w.ctx.Err() != nil {
 					return
 				}
-				if o := w.call(w.ctx); o.err == nil || o.sent || w.ctx.Err() == nil {
+				if o := w.call(w.ctx, time.Now()); o.err == nil || o.sent || w.ctx.Err() == nil {
 					s.warmUp.Add(1)
 				}
 			}
@@ -206,7 +206,7 @@ func (w *worker) Run(context.Context, periodic.ThreadID) (bool, string) {
 		return false, ""
 	}
 	start := time.Now()
-	o := w.call(w.ctx)
+	o := w.call(w.ctx, start)
 	latency := time.Since(start)
 	if o.err != nil && w.ctx.Err() != nil {
 		if o.sent {

@@ -1,11 +1,15 @@
 // Package load drives Fortio's load at a target and hands over one record per call. It is the only importer of Fortio.
 //
 // Fortio gives the schedule: its periodic runner decides when which connection makes a call, evenly, with jitter or as fast
-// as it can, by number or by time, and its gRPC ping service gives the gRPC call. The HTTP/1.1 call is made here on a
-// connection of our own and parsed by net/http, not by Fortio's fast client, since what that client says cannot be judged
-// by: it reports an answer that breaks off in its body as 200, sends a request again on its own when a kept connection
-// fails, closes the connection on any status other than 2xx and reads no further, gives no reason for a failure, and cannot
-// be interrupted. HTTP/2 is net/http's transport, one per connection.
+// as it can, by number or by time, and its ping service is the gRPC call. The HTTP/1.1 call is made here, on a connection of
+// our own and with net/http to read the answer, and not by Fortio's fast client, since what that says cannot be judged by:
+// it reports an answer that breaks off in its body as 200, sends a request again on its own when a kept connection fails,
+// closes the connection on any status but 2xx and reads no further, does not say why a call failed, and cannot be
+// interrupted. This one is as fast. HTTP/2 is net/http's transport, one per connection.
+//
+// Interruption: when the context ends, Fortio's runner is aborted, which stops what waits for its turn; each call looks at
+// the context before it sends anything, which stops a runner that is behind its schedule and goes on; and calls under way
+// fail at once, HTTP/1.1 because its socket's deadline is set to the past, the others because they follow the context.
 package load
 
 import (
@@ -36,6 +40,9 @@ const (
 
 // DefaultTimeout is how long a call may take when Spec.Timeout is 0.
 const DefaultTimeout = 10 * time.Second
+
+// userAgent is the User-Agent of calls whose Headers have none.
+const userAgent = "squall"
 
 // Header is one header of each request. The order is kept for HTTP/1.1, and a name may come more than once.
 type Header struct{ Name, Value string }
