@@ -39,6 +39,7 @@ type kubelet struct {
 	accounts    corelisters.ServiceAccountLister
 	configMaps  corelisters.ConfigMapLister
 	secrets     corelisters.SecretLister
+	objectsOf   corelisters.PodLister
 
 	wake   chan struct{} // something changed; holds one
 	events chan func(context.Context)
@@ -81,7 +82,8 @@ func newKubelet(m *Mesh, objects *mesh.Objects) (*kubelet, error) {
 		mesh: m, objects: objects, istio: ic, factory: f,
 		deployments: f.Apps().V1().Deployments().Lister(), services: core.Services().Lister(), namespaces: core.Namespaces().Lister(),
 		accounts: core.ServiceAccounts().Lister(), configMaps: core.ConfigMaps().Lister(), secrets: core.Secrets().Lister(),
-		wake: make(chan struct{}, 1), events: make(chan func(context.Context)),
+		objectsOf: core.Pods().Lister(),
+		wake:      make(chan struct{}, 1), events: make(chan func(context.Context)),
 		pods: map[string][]*pod{}, leaving: map[string]int{}, refused: map[string]*refusal{}, counter: map[string]int{},
 		slices: map[string]string{}, sidecars: map[string]string{},
 	}
@@ -91,6 +93,7 @@ func newKubelet(m *Mesh, objects *mesh.Objects) (*kubelet, error) {
 	for _, inf := range []cache.SharedIndexInformer{
 		f.Apps().V1().Deployments().Informer(), core.Services().Informer(), core.Namespaces().Informer(),
 		core.ServiceAccounts().Informer(), core.ConfigMaps().Informer(), core.Secrets().Informer(),
+		core.Pods().Informer(),
 	} {
 		if _, err := inf.AddEventHandler(changed); err != nil {
 			return nil, fmt.Errorf("watch the API: %w", err)
@@ -148,6 +151,8 @@ func (k *kubelet) reconcile(ctx context.Context) error {
 		if want[key] == nil {
 			errs = append(errs, k.remove(ctx, key, k.pods[key]...))
 			delete(k.pods, key)
+		} else {
+			errs = append(errs, k.remove(ctx, key, k.deleted(key)...))
 		}
 	}
 	for key := range k.refused {
@@ -163,6 +168,18 @@ func (k *kubelet) reconcile(ctx context.Context) error {
 		errs = append(errs, k.writeStatus(ctx, key, want[key]))
 	}
 	return errors.Join(errs...)
+}
+
+// deleted are the pods whose objects somebody else deleted; a new pod takes the place of each.
+func (k *kubelet) deleted(key string) []*pod {
+	var out []*pod
+	for _, p := range k.pods[key] {
+		o, err := k.objectsOf.Pods(p.object.Namespace).Get(p.object.Name)
+		if err == nil && o.UID == p.object.UID && o.DeletionTimestamp != nil {
+			out = append(out, p)
+		}
+	}
+	return out
 }
 
 // scale starts pods that are missing and removes pods that are too many. Pods of an older template go when as many of the

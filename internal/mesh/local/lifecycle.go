@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"squall/internal/mesh"
 )
@@ -127,6 +128,9 @@ func (k *kubelet) remove(ctx context.Context, key string, pods ...*pod) error {
 // end ends a pod: once no other proxy knows its address any more the program and then the proxy are stopped, and the
 // objects deleted.
 func (k *kubelet) end(ctx context.Context, p *pod) {
+	name, ns := p.object.Name, p.object.Namespace
+	pods := k.objects.Kube.CoreV1().Pods(ns)
+	errs := []error{gone(pods.Delete(ctx, name, metav1.DeleteOptions{}))} // its finalizer keeps it until the end
 	p.cancel()
 	<-p.ended
 	if p.served {
@@ -134,16 +138,15 @@ func (k *kubelet) end(ctx context.Context, p *pod) {
 	}
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.grace()+10*time.Second)
 	defer cancel()
-	errs := []error{p.stop(stopping), os.RemoveAll(p.dir)}
-	name, ns := p.object.Name, p.object.Namespace
+	errs = append(errs, p.stop(stopping), os.RemoveAll(p.dir))
 	k.mesh.mu.Lock()
 	delete(k.mesh.pods, name)
 	k.mesh.mu.Unlock()
 	if p.hasSidecar() {
 		errs = append(errs, gone(k.istio.NetworkingV1().Sidecars(ns).Delete(ctx, name, metav1.DeleteOptions{})))
 	}
-	errs = append(errs, gone(k.objects.Kube.CoreV1().Pods(ns).Delete(ctx, name, metav1.DeleteOptions{})))
-	if err := errors.Join(errs...); err != nil && ctx.Err() == nil {
+	_, err := pods.Patch(ctx, name, types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`), metav1.PatchOptions{})
+	if err := errors.Join(append(errs, gone(err))...); err != nil && ctx.Err() == nil {
 		k.mesh.fail(fmt.Errorf("end of pod %s: %w", name, err))
 	}
 }

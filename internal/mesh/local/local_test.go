@@ -8,9 +8,11 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 
@@ -19,52 +21,55 @@ import (
 	"squall/internal/toolchain"
 )
 
-const app = `
-apiVersion: v1
-kind: ServiceAccount
-metadata: {name: httpbin, namespace: t}
----
-apiVersion: v1
-kind: Service
-metadata: {name: httpbin, namespace: t}
-spec:
-  selector: {app: httpbin}
-  ports: [{name: http, port: 8000, targetPort: 8080}]
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: httpbin, namespace: t}
-spec:
-  selector: {matchLabels: {app: httpbin}}
-  template:
-    metadata: {labels: {app: httpbin, version: v1}}
-    spec:
-      serviceAccountName: httpbin
-      containers:
-      - name: httpbin
-        image: docker.io/mccutchen/go-httpbin:2.26.0
-        ports: [{containerPort: 8080}]
-        readinessProbe: {httpGet: {path: /status/200, port: 8080}}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: squall-load, namespace: t}
-spec:
-  selector: {matchLabels: {app: squall-load}}
-  template:
-    metadata: {labels: {app: squall-load}}
-    spec:
-      containers: [{name: load, image: squall/load}]
----
-apiVersion: security.istio.io/v1
-kind: PeerAuthentication
-metadata: {name: default, namespace: istio-system}
-spec: {mtls: {mode: STRICT}}
-`
+// patience bounds each wait in these tests.
+const patience = 20 * time.Second
 
-func up(t *testing.T) (*local.Mesh, *mesh.Objects, string) {
+// testMesh is a mesh that is up, and what the tests ask it.
+type testMesh struct {
+	*local.Mesh
+	o    *mesh.Objects
+	logs string
+}
+
+// up starts a mesh that ends with the test. change may be nil.
+func up(t *testing.T, change func(*local.Options)) *testMesh {
 	t.Helper()
-	start := time.Now()
+	m := newMesh(t, change)
+	if err := m.Up(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	o, err := mesh.NewObjects(m.REST())
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.o = o
+	return m
+}
+
+func newMesh(t *testing.T, change func(*local.Options)) *testMesh {
+	t.Helper()
+	opts := options(t)
+	opts.Log = logIn(t.TempDir())
+	if change != nil {
+		change(&opts)
+	}
+	m, err := local.New(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := &testMesh{Mesh: m, logs: filepath.Dir(opts.Log("x"))}
+	t.Cleanup(func() {
+		out.end(t)
+		if t.Failed() {
+			out.showLogs(t)
+		}
+	})
+	return out
+}
+
+// options are a mesh of the real programs, with this test program as the image test/app.
+func options(t testing.TB) local.Options {
+	t.Helper()
 	root, err := toolchain.FindRoot(".")
 	if err != nil {
 		t.Fatal(err)
@@ -77,123 +82,180 @@ func up(t *testing.T) (*local.Mesh, *mesh.Objects, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	logs := t.TempDir()
-	m, err := local.New(local.Options{Tools: tools, Dir: dir, Log: func(p string) string { return filepath.Join(logs, p+".log") }})
+	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 20*time.Second)
-		defer cancel()
-		if err := m.Down(ctx); err != nil {
-			t.Errorf("down: %v", err)
-		}
-		if t.Failed() {
-			files, _ := filepath.Glob(logs + "/*.log")
-			for _, f := range files {
-				b, _ := os.ReadFile(f)
-				t.Logf("%s:\n%s", f, b[max(0, len(b)-3000):])
-			}
-		}
-	})
-	if err := m.Up(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("api up after %s", time.Since(start))
-	o, err := mesh.NewObjects(m.REST())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := o.EnsureNamespace(t.Context(), "t"); err != nil {
-		t.Fatal(err)
-	}
-	return m, o, logs
+	return local.Options{Tools: tools, Dir: dir, Images: map[string]string{"test/app": self}}
 }
 
-func apply(t *testing.T, o *mesh.Objects, manifests string) {
+func logIn(dir string) func(string) string {
+	return func(process string) string { return filepath.Join(dir, process+".log") }
+}
+
+func (m *testMesh) end(t *testing.T) {
 	t.Helper()
-	for _, doc := range bytes.Split([]byte(manifests), []byte("\n---\n")) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
+	defer cancel()
+	if err := m.Down(ctx); err != nil {
+		t.Errorf("down: %v", err)
+	}
+}
+
+func (m *testMesh) showLogs(t *testing.T) {
+	files, err := filepath.Glob(m.logs + "/*.log")
+	if err != nil {
+		t.Error(err)
+	}
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Error(err)
+		}
+		t.Logf("%s:\n%s", f, b[max(0, len(b)-400):])
+	}
+}
+
+// namespace makes a namespace with a load generator.
+func (m *testMesh) namespace(t *testing.T, name string) {
+	t.Helper()
+	if err := m.o.EnsureNamespace(t.Context(), name); err != nil {
+		t.Fatal(err)
+	}
+	m.apply(t, name, deployment("load-"+name, "image: squall/load", ""))
+}
+
+// apply applies manifests in a namespace.
+func (m *testMesh) apply(t *testing.T, namespace string, manifests ...string) {
+	t.Helper()
+	for _, doc := range bytes.Split([]byte(strings.Join(manifests, "\n---\n")), []byte("\n---\n")) {
 		u := &unstructured.Unstructured{}
 		if err := yaml.Unmarshal(doc, &u.Object); err != nil {
-			t.Fatal(err)
+			t.Fatalf("%v:\n%s", err, doc)
 		}
-		if _, err := o.Apply(t.Context(), u); err != nil {
+		if u.GetNamespace() == "" {
+			u.SetNamespace(namespace)
+		}
+		if _, err := m.o.Apply(t.Context(), u); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
-func TestHTTPBinBehindSidecars(t *testing.T) {
-	start := time.Now()
-	m, o, _ := up(t)
-	apply(t, o, app)
-	t.Logf("applied after %s", time.Since(start))
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	if err := mesh.AwaitReady(ctx, o, "t"); err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("ready after %s", time.Since(start))
-	addr, err := m.CallAddress("squall-load-0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var buf bytes.Buffer
-	c, err := m.CaptureAccess(func(string) (mesh.LineWriter, error) { return nopCloser{&buf}, nil })
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := 0; ; i++ {
-		code, body := get(t, "http://"+addr+":8000/get")
-		if code == 200 {
-			t.Logf("first 200 after %s, try %d: %.300s", time.Since(start), i, body)
-			break
-		}
-		if time.Since(start) > 20*time.Second {
-			t.Fatalf("code %d: %s", code, body)
-		}
-	}
-	if err := m.AwaitAccess(ctx, "httpbin-0", 1); err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Stop(); err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("access: %s", buf.String())
-	for _, pod := range []string{"squall-load-0", "httpbin-0"} {
-		s, err := mesh.Stats(ctx, m, pod)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Logf("%s: %d stats", pod, len(s))
-		if os.Getenv("DUMP") != "" {
-			b, _ := yaml.Marshal(s)
-			_ = os.WriteFile("/tmp/stats-"+pod, b, 0o600)
-			d, _ := mesh.ConfigDump(ctx, m, pod)
-			_ = os.WriteFile("/tmp/config-"+pod, d, 0o600)
-		}
-	}
-	b, err := m.Debug(ctx, "/debug/syncz")
-	t.Logf("%s %v", b, err)
+// deployment is a Deployment of pods with the label app, whose container and spec have the lines given.
+func deployment(name, container, spec string) string {
+	return fmt.Sprintf(`apiVersion: apps/v1
+kind: Deployment
+metadata: {name: %[1]s}
+spec:
+  %[3]s
+  selector: {matchLabels: {app: %[1]s}}
+  template:
+    metadata: {labels: {app: %[1]s, version: v1}}
+    spec:
+      containers:
+      - name: %[1]s
+        %[2]s
+`, name, indent(container, 8), indent(spec, 2))
 }
 
-type nopCloser struct{ *bytes.Buffer }
+// httpbin is a Deployment of go-httpbin whose pods tell their names, and its Service at port 8000.
+func httpbin(container, spec string) string {
+	return deployment("httpbin", "image: mccutchen/go-httpbin\nports: [{containerPort: 8080}]\n"+
+		"env: [{name: HTTPBIN_ENV_POD, valueFrom: {fieldRef: {fieldPath: metadata.name}}}]\n"+container, spec) +
+		"\n---\n" + service("httpbin", "http")
+}
 
-func (b nopCloser) Line(l []byte) error { b.Write(l); return nil }
-func (nopCloser) Close() error          { return nil }
+func service(name, port string) string {
+	return fmt.Sprintf("apiVersion: v1\nkind: Service\nmetadata: {name: %[1]s}\n"+
+		"spec: {selector: {app: %[1]s}, ports: [{name: %[2]s, port: 8000, targetPort: 8080}]}\n", name, port)
+}
 
-func get(t *testing.T, url string) (int, string) {
+func indent(s string, by int) string {
+	return strings.ReplaceAll(strings.TrimSpace(s), "\n", "\n"+strings.Repeat(" ", by))
+}
+
+// ready waits until all Deployments of a namespace are ready.
+func (m *testMesh) ready(t *testing.T, namespace string) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), "GET", url, nil)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := mesh.AwaitReady(ctx, m.o, namespace); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// eventually waits until try returns nil.
+func eventually(t *testing.T, try func() error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := try()
+		if err == nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("still: %v", err)
+		case <-tick.C:
+		}
+	}
+}
+
+// call calls http://host:8000/path as the namespace's load generator does. A call without an answer has the code 0.
+func (m *testMesh) call(t *testing.T, namespace, host, path string) (int, string) {
+	t.Helper()
+	address, err := m.CallAddress(m.pods(t, namespace, "load-"+namespace)[0])
 	if err != nil {
 		t.Fatal(err)
 	}
-	req.Host = "httpbin:8000"
+	return get(t, "http://"+address+":8000"+path, host+":8000")
+}
+
+func get(t *testing.T, url, host string) (int, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Host = host
+	req.Close = true // what a proxy has changed holds for new connections
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return 0, err.Error()
 	}
 	defer resp.Body.Close()
-	b, _ := io.ReadAll(resp.Body)
-	return resp.StatusCode, fmt.Sprint(resp.Header, string(b))
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return 0, err.Error()
+	}
+	return resp.StatusCode, string(b)
+}
+
+// answers waits until a call gets the code.
+func (m *testMesh) answers(t *testing.T, namespace, host, path string, code int) {
+	t.Helper()
+	eventually(t, func() error {
+		if got, body := m.call(t, namespace, host, path); got != code {
+			return fmt.Errorf("%s answers %d: %s", host, got, body)
+		}
+		return nil
+	})
+}
+
+// pods lists the names of an app's pods.
+func (m *testMesh) pods(t *testing.T, namespace, app string) []string {
+	t.Helper()
+	list, err := m.o.Kube.CoreV1().Pods(namespace).List(t.Context(), metav1.ListOptions{LabelSelector: "app=" + app})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, p := range list.Items {
+		out = append(out, p.Name)
+	}
+	return out
 }

@@ -80,7 +80,7 @@ func (k *kubelet) podObject(d *appsv1.Deployment, ns *corev1.Namespace, hash str
 	controller := true
 	o := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
-			Name: name, Namespace: d.Namespace, Labels: l, Annotations: template.Annotations,
+			Name: name, Namespace: d.Namespace, Labels: l, Annotations: template.Annotations, Finalizers: []string{podLabel},
 			OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "Deployment", Name: d.Name, UID: d.UID, Controller: &controller}},
 		},
 		Spec: template.Spec,

@@ -20,7 +20,8 @@ import (
 	"squall/internal/sds"
 )
 
-// podLabel is on each pod with the pod's own name: what a Sidecar selects a single pod by.
+// podLabel is on each pod with the pod's own name: what a Sidecar selects a single pod by. As a finalizer it keeps the Pod object
+// until the processes are gone.
 const podLabel = "squall.dev/pod"
 
 // portShift is between a container port, where the pod's proxy listens, and where the program listens in its place.

@@ -17,6 +17,7 @@ import (
 
 const (
 	startPoll = 2 * time.Millisecond   // between probes of a program that starts
+	slowPoll  = 50 * time.Millisecond  // between probes of one that takes long
 	noteEvery = 250 * time.Millisecond // between notes in the Pod's status about a program that does not get ready
 )
 
@@ -38,6 +39,7 @@ func (k *kubelet) awaitServing(ctx context.Context, p *pod, app *proc.Process) e
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-note.C:
+			tick.Reset(slowPoll)
 			if message := notReady(app, last).Error(); message != noted {
 				noted = message
 				k.tell(ctx, func(ctx context.Context) { k.note(ctx, p, message) })
