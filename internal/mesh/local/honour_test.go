@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -31,7 +32,7 @@ func facts(t *testing.T) local.Facts {
 	t.Helper()
 	extra := map[string]string{}
 	for _, name := range []string{"details-v1", "ratings-v1", "reviews-v1", "reviews-v2", "reviews-v3", "productpage-v1"} {
-		extra["release/examples-bookinfo-"+name] = "bookinfo"
+		extra["release/examples-bookinfo-"+name] = "sh -c bookinfo"
 	}
 	f, err := local.ReadFacts(extra)
 	if err != nil {
@@ -233,6 +234,18 @@ func TestAcceptedNamesEachFieldOnceWithItsReason(t *testing.T) {
 	}
 	if !seen["Deployment spec.template.spec.containers[].imagePullPolicy"] {
 		t.Error("imagePullPolicy is not in the table")
+	}
+}
+
+func TestReadFacts(t *testing.T) {
+	f, err := local.ReadFacts(map[string]string{"registry.example/team/app:1": "sh -c true"})
+	if err != nil || !slices.Contains(f.Images, "team/app") || !slices.Contains(f.Images, local.LoadImage) || f.FirstPort < 1 {
+		t.Errorf("%+v %v", f, err)
+	}
+	for line, what := range map[string]string{"": "write NAME=PROGRAM", "  ": "write NAME=PROGRAM", "./nosuch/program": "cannot be run", "nosuchprogram -x": "cannot be run"} {
+		if _, err := local.ReadFacts(map[string]string{"app": line}); err == nil || !strings.Contains(err.Error(), what) {
+			t.Errorf("%q: %v", line, err)
+		}
 	}
 }
 

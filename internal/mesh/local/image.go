@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -96,6 +97,9 @@ func addImages(table map[string]program, extra map[string]string) error {
 				return fmt.Errorf("image %q: %w", name, err)
 			}
 			path = abs
+		}
+		if _, err := exec.LookPath(path); err != nil {
+			return fmt.Errorf("image %q: its program cannot be run: %w", name, err)
 		}
 		table[imageName(name)] = program{Path: path, Listen: words[1:]}
 	}

@@ -9,14 +9,13 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"squall/internal/toolchain"
 )
 
 // TestKubectl works on a live mesh with the real kubectl.
 func TestKubectl(t *testing.T) {
-	path, err := exec.LookPath("kubectl")
-	if err != nil {
-		t.Fatal("this test needs kubectl in PATH: see https://kubernetes.io/docs/tasks/tools/, or apt-get install kubernetes-client: ", err)
-	}
+	path := kubectl(t)
 	m := up(t, nil)
 	const ns = "k"
 	m.namespace(t, ns)
@@ -82,6 +81,23 @@ func TestKubectl(t *testing.T) {
 		t.Error(err)
 	default:
 	}
+}
+
+// kubectl is the one in PATH, else the project's own.
+func kubectl(t *testing.T) string {
+	t.Helper()
+	if path, err := exec.LookPath("kubectl"); err == nil {
+		return path
+	}
+	root, err := toolchain.FindRoot(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tools, err := toolchain.Ensure(t.Context(), toolchain.Options{Root: root, Need: []toolchain.Name{toolchain.Kubectl}, Progress: toolchain.Lines(os.Stderr)})
+	if err != nil {
+		t.Fatal("no kubectl in PATH, and none to be made; see https://kubernetes.io/docs/tasks/tools/: ", err)
+	}
+	return tools.Kubectl
 }
 
 // locked is a buffer that is read while it is written.

@@ -78,15 +78,11 @@ func options(t testing.TB) local.Options {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, err := os.MkdirTemp("", "sq")
-	if err != nil {
-		t.Fatal(err)
-	}
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return local.Options{Tools: tools, Dir: dir, Images: map[string]string{"test/app": self}}
+	return local.Options{Tools: tools, Dir: t.TempDir(), Images: map[string]string{"test/app": self}}
 }
 
 func logIn(dir string) func(string) string {

@@ -2,6 +2,7 @@ package local
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -172,8 +173,8 @@ func (m *Mesh) probeHTTP(ctx context.Context, base string, get *corev1.HTTPGetAc
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close()
-	if _, err := io.Copy(io.Discard, io.LimitReader(resp.Body, 1<<20)); err != nil {
+	_, err = io.Copy(io.Discard, io.LimitReader(resp.Body, 1<<20))
+	if err := errors.Join(err, resp.Body.Close()); err != nil {
 		return fmt.Errorf("%s: %w", url, err)
 	}
 	if resp.StatusCode < 200 || resp.StatusCode > 399 {

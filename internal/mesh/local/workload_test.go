@@ -27,7 +27,7 @@ func TestWorkloads(t *testing.T) {
 		name string
 		test func(*testing.T, *testMesh, string)
 	}{
-		{"replicas", testReplicas}, {"rollout", testRollout}, {"recreate", testRecreate}, {"delete", testDelete}, {"deletepod", testDeletePod}, {"environment", testEnvironment},
+		{"replicas", testReplicas}, {"rollout", testRollout}, {"badrollout", testBadRollout}, {"recreate", testRecreate}, {"delete", testDelete}, {"deletepod", testDeletePod}, {"environment", testEnvironment},
 		{"secondnamespace", testSecondNamespace}, {"readiness", testReadinessChanges}, {"tcp", testTCP}, {"late", testLateReferences},
 		{"failures", testFailures},
 	} {
@@ -138,6 +138,26 @@ func testRollout(t *testing.T, m *testMesh, ns string) {
 	}
 	if !slices.Equal(after, got) || slices.ContainsFunc(after, func(p string) bool { return slices.Contains(before, p) }) {
 		t.Errorf("before %v, after %v, answered %v", before, after, got)
+	}
+}
+
+func testBadRollout(t *testing.T, m *testMesh, ns string) {
+	m.apply(t, ns, httpbin("", ""))
+	m.ready(t, ns)
+	good := reached(t, m, ns, 1)
+	m.apply(t, ns, strings.Replace(httpbin("args: [-nonsense]", ""), "version: v1", "version: v2", 1))
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := mesh.AwaitReady(ctx, m.o, ns); err == nil || !strings.Contains(err.Error(), "died: exit status 2") {
+		t.Errorf("ready: %v", err)
+	}
+	if got := reached(t, m, ns, 1); !slices.Equal(got, good) {
+		t.Errorf("%v answers instead of %v", got, good)
+	}
+	m.apply(t, ns, httpbin("", ""))
+	eventually(t, func() error { return mesh.AwaitReady(ctx, m.o, ns) })
+	if got := m.pods(t, ns, "httpbin"); !slices.Equal(got, good) {
+		t.Errorf("pods %v instead of %v", got, good)
 	}
 }
 
