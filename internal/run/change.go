@@ -15,13 +15,17 @@ import (
 	"squall/internal/record"
 )
 
-// applyChanges makes the phase's changes and returns the objects that istiod reads but that leave no mark in a proxy.
-func (r *runner) applyChanges(ctx context.Context, p *plan.Phase) (unmarked []*unstructured.Unstructured, err error) {
+// applyChanges makes the phase's changes. It returns when the first was sent, and the objects that istiod reads but that leave
+// no mark in a proxy.
+func (r *runner) applyChanges(ctx context.Context, p *plan.Phase) (sent time.Time, unmarked []*unstructured.Unstructured, err error) {
 	kubernetes := false
 	for _, c := range p.Changes {
-		stored, err := r.applyOne(ctx, p.Name, c.Step, c.After)
+		stored, at, err := r.applyOne(ctx, p.Name, c.Step, c.After)
 		if err != nil {
-			return nil, err
+			return sent, nil, err
+		}
+		if sent.IsZero() {
+			sent = at
 		}
 		switch {
 		case !mesh.SeenByIstiod(stored):
@@ -31,28 +35,31 @@ func (r *runner) applyChanges(ctx context.Context, p *plan.Phase) (unmarked []*u
 		}
 	}
 	if !kubernetes {
-		return unmarked, nil
+		return sent, unmarked, nil
 	}
 	proxies, err := awaitReady(ctx, r.Env, r.objects, r.Plan.Namespaces)
 	if err == nil {
 		r.proxies = proxies
 	}
-	return unmarked, err
+	return sent, unmarked, err
 }
 
-// applyOne notes the undo, then makes the object be after.
-func (r *runner) applyOne(ctx context.Context, phase, step string, after *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+// applyOne notes the undo, then makes the object be after; sent is when it was sent.
+func (r *runner) applyOne(
+	ctx context.Context, phase, step string, after *unstructured.Unstructured,
+) (stored *unstructured.Unstructured, sent time.Time, err error) {
 	ref := mesh.RefOf(after)
 	before, err := r.objects.Get(ctx, ref)
 	if err != nil {
-		return nil, err
+		return nil, sent, err
 	}
 	if err := r.journal.Add(phase, step, ref, before); err != nil {
-		return nil, err
+		return nil, sent, err
 	}
-	stored, err := r.objects.Apply(ctx, after)
+	sent = time.Now()
+	stored, err = r.objects.Apply(ctx, after)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", step, err)
+		return nil, sent, fmt.Errorf("%s: %w", step, err)
 	}
 	action := "changed"
 	if before == nil {
@@ -60,7 +67,7 @@ func (r *runner) applyOne(ctx context.Context, phase, step string, after *unstru
 	}
 	r.changed = append(r.changed, object(phase, action, ref, before, stored))
 	r.event(record.Event{Phase: phase, Kind: "apply", Text: step + ": " + action + " " + ref.String()})
-	return stored, nil
+	return stored, sent, nil
 }
 
 func object(phase, action string, ref mesh.Ref, before, after *unstructured.Unstructured) record.Object {
@@ -96,7 +103,7 @@ func (r *runner) mark(ctx context.Context, p *plan.Phase, unmarked []*unstructur
 		return err
 	}
 	filter, mark := mesh.MarkFilter("squall-mark-" + r.man.RunID + "-" + p.Name)
-	if _, err := r.applyOne(ctx, p.Name, "mark", filter); err != nil {
+	if _, _, err := r.applyOne(ctx, p.Name, "mark", filter); err != nil {
 		return err
 	}
 	_, err := mesh.AwaitLive(ctx, r.Env, r.proxies, []mesh.Mark{mark}, start)

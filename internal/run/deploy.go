@@ -76,9 +76,8 @@ func (r *runner) apply(ctx context.Context, p *plan.Phase) error {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, liveWithin, fmt.Errorf("the change was not live within %s", liveWithin))
 	defer cancel()
-	start := time.Now()
-	at := r.since()
-	unmarked, err := r.applyChanges(ctx, p)
+	start, unmarked, err := r.applyChanges(ctx, p)
+	at := start.Sub(r.base).Seconds()
 	if err != nil {
 		return err
 	}
