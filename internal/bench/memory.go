@@ -10,7 +10,9 @@ import (
 	"strings"
 )
 
-// privateMemory is the memory in MB that this process's children do not share: istiod, the proxies and the applications.
+// privateMemory is the memory in MB that the mesh has for itself: that of istiod, the proxies and the applications, and of this
+// process with the API in it. File pages are left out: all processes of a program share them, and whether the kernel calls
+// them private depends on who else runs it.
 func privateMemory() (float64, error) {
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {
@@ -24,7 +26,7 @@ func privateMemory() (float64, error) {
 			continue // it ended meanwhile
 		}
 		fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
-		if len(fields) < 2 || fields[1] != self {
+		if pid := filepath.Base(filepath.Dir(s)); pid != self && (len(fields) < 2 || fields[1] != self) {
 			continue
 		}
 		mb, err := private(filepath.Join(filepath.Dir(s), "smaps_rollup"))
@@ -48,7 +50,7 @@ func private(path string) (float64, error) {
 	kb := 0.0
 	sc := bufio.NewScanner(f)
 	for sc.Scan() {
-		if fields := strings.Fields(sc.Text()); len(fields) > 1 && strings.HasPrefix(fields[0], "Private_") {
+		if fields := strings.Fields(sc.Text()); len(fields) > 1 && fields[0] == "Anonymous:" {
 			n, err := strconv.ParseFloat(fields[1], 64)
 			if err != nil {
 				return 0, err

@@ -87,13 +87,13 @@ type NotFoundError struct {
 // Error names the nearest scenario and all that exist.
 func (e *NotFoundError) Error() string {
 	text := fmt.Sprintf("no scenario %q in %s", e.Name, e.Dir)
-	if n := Nearest(e.Name, e.Names); n != "" {
-		text += fmt.Sprintf("; did you mean %q?", n)
-	}
 	if len(e.Names) == 0 {
-		return text + "; there are none"
+		return text + ": there are none"
 	}
-	return text + " There is: " + strings.Join(e.Names, ", ")
+	if n := Nearest(e.Name, e.Names); n != "" {
+		text += fmt.Sprintf(": did you mean %q?", n)
+	}
+	return text + "\nthere is: " + strings.Join(e.Names, ", ")
 }
 
 func listed(path string) Listed {

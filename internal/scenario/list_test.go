@@ -69,7 +69,7 @@ func TestFind(t *testing.T) {
 		{"file-name", "given-name", ""},
 		{filepath.Join(dir, "circuit.yaml"), "circuit", ""},
 		{"circut", "", `did you mean "circuit"?`},
-		{"nonsense", "", "There is: broken, circuit, given-name, twice, twice"},
+		{"nonsense", "", "there is: broken, circuit, given-name, twice, twice"},
 		{"twice", "", "2 scenarios are named"},
 		{"broken", "", "broken YAML"},
 	} {
