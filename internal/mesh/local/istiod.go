@@ -23,7 +23,7 @@ func accessLogFormat() object {
 		"path": "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%", "authority": "%REQ(:AUTHORITY)%", "code": "%RESPONSE_CODE%",
 		"flags": "%RESPONSE_FLAGS%", "details": "%RESPONSE_CODE_DETAILS%", "route": "%ROUTE_NAME%",
 		"upstream_cluster": "%UPSTREAM_CLUSTER_RAW%", "upstream_host": "%UPSTREAM_HOST%",
-		"downstream": "%DOWNSTREAM_REMOTE_ADDRESS%", "principal": "%DOWNSTREAM_PEER_URI_SAN%",
+		"downstream": "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%", "principal": "%DOWNSTREAM_PEER_URI_SAN%",
 		"request_id": "%REQ(X-REQUEST-ID)%", "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%", "bytes_sent": "%BYTES_SENT%",
 	}
 }
