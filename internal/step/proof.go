@@ -64,8 +64,12 @@ func evidences() map[string]evidence {
 // onlyHere is added to a fault on the host that the load calls, when no step of the kind is for another host.
 func onlyHere() map[string]string {
 	return map[string]string{
-		"delay": ` && elsewhere("fault\\.delays_injected") == 0`,
-		"abort": ` && elsewhere("fault\\.aborts_injected") == 0`,
+		"delay":          ` && elsewhere("fault\\.delays_injected") == 0`,
+		"abort":          ` && elsewhere("fault\\.aborts_injected") == 0`,
+		"circuitBreaker": ` && elsewhere("CLUSTER\\.upstream_rq_pending_overflow") == 0`,
+		"outlier":        ` && elsewhere("CLUSTER\\.outlier_detection\\.ejections_enforced_total") == 0`,
+		"timeout":        ` && elsewhere("CLUSTER\\.upstream_rq_timeout") == 0`,
+		"retries":        ` && elsewhere("CLUSTER\\.upstream_rq_retry") == 0`,
 	}
 }
 
@@ -76,11 +80,8 @@ func (c *compiler) proof(evidence, host, subset string) []Proof {
 		return nil
 	}
 	e := evidences()[evidence]
+	cluster := clusterOf(h, subset)
 	if !c.isTarget(h) {
-		cluster := `cluster\\.outbound\\|[0-9]+\\|` + quoteMeta(subset) + `\\|` + quoteMeta(h.FQDN) + `.*`
-		if subset == "" {
-			cluster = `cluster\\.outbound\\|[0-9]+\\|[^|]*\\|` + quoteMeta(h.FQDN) + `.*`
-		}
 		return []Proof{{c.step.String(), e.text, strings.ReplaceAll(e.elsewhere, "CLUSTER", cluster)}}
 	}
 	argument := ""
@@ -89,9 +90,18 @@ func (c *compiler) proof(evidence, host, subset string) []Proof {
 	}
 	expr := strings.NewReplacer("HOST", strconv.Quote(h.Short), "SUBSET", argument).Replace(e.direct)
 	if more, ok := onlyHere()[evidence]; ok && !c.hasKindElsewhere(evidence) {
-		expr += more
+		expr += strings.ReplaceAll(more, "CLUSTER", cluster)
 	}
 	return []Proof{{c.step.String(), e.text, expr}}
+}
+
+// clusterOf is a regular expression, within a CEL string, of the names of the host's clusters; "" is any subset.
+func clusterOf(h Host, subset string) string {
+	part := quoteMeta(subset)
+	if subset == "" {
+		part = "[^|]*"
+	}
+	return `cluster\\.outbound\\|[0-9]+\\|` + part + `\\|` + quoteMeta(h.FQDN) + `.*`
 }
 
 // quoteMeta is for a regular expression within a CEL string.
