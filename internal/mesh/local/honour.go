@@ -17,8 +17,8 @@ type Problem struct {
 }
 
 // Check finds what the local mesh would not honour in objects that belong together, as decoded from their manifests. Each field of
-// Kubernetes' own kinds is either honoured, or in Accepted, or a Problem. Istio's objects go to the real istiod; of them only the
-// kinds that need Istio's own agent or a cluster's traffic interception are problems.
+// Kubernetes' own kinds is either honoured, or in Accepted, or a Problem. Istio's objects go to the real istiod; of them only those
+// that need a gateway, Istio's own agent or a cluster's traffic interception are problems.
 func Check(objects []map[string]any, facts Facts) []Problem {
 	table := kinds()
 	var out []Problem
@@ -145,6 +145,8 @@ func (c *checker) object(o map[string]any, table map[string]kind) *kind {
 	switch {
 	case known && k.refused != "":
 		c.add("kind", k.refused, k.hint)
+	case known && k.istio != nil:
+		k.istio(c, o)
 	case strings.HasSuffix(group, ".istio.io"):
 	case !known:
 		c.add("kind", "the local mesh does nothing for a "+name+" of "+apiVersion, onCluster)

@@ -201,6 +201,9 @@ func TestCheckOtherKinds(t *testing.T) {
 		{"apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: x}", "kind", "does nothing for a HTTPRoute"},
 		{"apiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {name: x}", "kind", "Sidecar of its own"},
 		{"apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: x}\nspec: {hosts: [a]}", "", ""},
+		{"apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: x}\nspec: {hosts: [a], gateways: [g, mesh]}", "", ""},
+		{"apiVersion: networking.istio.io/v1beta1\nkind: VirtualService\nmetadata: {name: x}\nspec: {hosts: [a], gateways: [g]}", "spec.gateways", "no gateway"},
+		{"apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: x}", "kind", "no gateway"},
 	} {
 		t.Run(strings.ReplaceAll(c.manifest, "\n", " "), func(t *testing.T) {
 			expect(t, local.Check(decode(t, c.manifest), facts(t)), c.path, c.what)
