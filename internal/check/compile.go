@@ -121,8 +121,11 @@ func (c *compiler) parseError(issues *cel.Issues) error {
 	return err
 }
 
-func (c *compiler) offset(e ast.Expr) int {
-	r, ok := c.info.GetOffsetRange(e.ID())
+func (c *compiler) offset(e ast.Expr) int { return offsetIn(c.info, e) }
+
+// offsetIn is where the text that info is about has an expression, as CEL sees it: see start.
+func offsetIn(info *ast.SourceInfo, e ast.Expr) int {
+	r, ok := info.GetOffsetRange(e.ID())
 	if !ok {
 		return 0
 	}

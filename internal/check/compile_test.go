@@ -141,6 +141,7 @@ func TestCompiles(t *testing.T) {
 		"count() % 2 == 0 || count() > 0",
 		"overflow(httpbin) > 0 && overflow(httpbin) == count(code == 503 && flag(\"UO\")) && count(code == 503) == count(flag(\"UO\"))",
 		`delays() > 0 && delays() == count(flag("DI")) && elsewhere("fault\\.delays_injected") == 0`,
+		`elsewhere(httpbin, "upstream_rq_retry") == 0 && elsewhere("httpbin", "upstream_rq_retry", "v1") == 0`,
 		`records(httpbin, principal == "").count == 0 && records(httpbin).count > 0`,
 		`count(code == 503) > 0 // the third caller`,
 		`count(route == r"a\") > 0`, `count(route == "250ms @95% for 5s") > 0`, `count(route == """a"b""") > 0`,

@@ -34,6 +34,7 @@
 //
 //	proxy(POD or SERVICE).counter("NAME")   and .gauge("NAME")
 //	elsewhere("NAME")                       over all proxies but the client's
+//	elsewhere(HOST, "STAT", SUBSET)         cluster(…) over all proxies but the client's; SUBSET may be left out
 //	records(SERVICE, PRED).count            inbound entries of the service's pods
 //	access(PRED).count                      outbound entries of the client's proxy
 //

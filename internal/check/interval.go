@@ -14,16 +14,6 @@ const exactBelow = 40
 // maxNeed is the number of requests above which "about N needed" helps nobody.
 const maxNeed = 1_000_000_000
 
-// MinSamples is how many requests show a share near p to within +/- margin at a confidence, all three as numbers
-// between 0 and 1; p = 0.5 is the worst case. It is 0 when they are not between 0 and 1.
-func MinSamples(p, margin, confidence float64) int64 {
-	if !(p >= 0 && p <= 1 && margin > 0 && margin < 1 && confidence > 0 && confidence < 1) {
-		return 0
-	}
-	z := quantileNormal(confidence)
-	return max(1, int64(math.Ceil(z*z*p*(1-p)/(margin*margin))))
-}
-
 // quantileNormal is z for a two-sided confidence.
 func quantileNormal(confidence float64) float64 {
 	return distuv.UnitNormal.Quantile(1 - (1-confidence)/2)

@@ -149,27 +149,6 @@ func TestCoverage(t *testing.T) {
 	})
 }
 
-func TestMinSamples(t *testing.T) {
-	tests := []struct {
-		p, margin, confidence float64
-		want                  int64
-	}{
-		{0.5, 0.03, 0.95, 1068},
-		{0.5, 0.01, 0.95, 9604},
-		{0.1, 0.02, 0.95, 865},
-		{0, 0.02, 0.95, 1},
-		{2, 0.02, 0.95, 0},
-		{0.5, 0, 0.95, 0},
-		{0.5, 0.03, 1, 0},
-		{math.NaN(), 0.03, 0.95, 0},
-	}
-	for _, tt := range tests {
-		if got := MinSamples(tt.p, tt.margin, tt.confidence); got != tt.want {
-			t.Errorf("MinSamples(%v, %v, %v) = %d, want %d", tt.p, tt.margin, tt.confidence, got, tt.want)
-		}
-	}
-}
-
 // TestNeedIsEnough: with as many requests as were said to be needed, and the same share, the limit is decided.
 func TestNeedIsEnough(t *testing.T) {
 	for _, p := range []float64{0, 0.01, 0.3, 0.5, 0.97, 1} {

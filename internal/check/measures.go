@@ -138,10 +138,15 @@ func (c *compiler) called(e ast.Expr) (*measure, error) {
 		return c.percentile(e)
 	case "records", "access":
 		return nil, c.errOn(e, "write "+name+"(…).count", "%s is a set of entries, not a quantity", name)
-	case "counter", "gauge", "elsewhere":
-		return c.stat(e, podSet{others: name == "elsewhere"})
+	case "elsewhere":
+		if len(args) > 1 {
+			return c.cluster(e, podSet{others: true})
+		}
+		return c.stat(e, podSet{others: true})
+	case "counter", "gauge":
+		return c.stat(e, podSet{})
 	case "cluster":
-		return c.cluster(e)
+		return c.cluster(e, podSet{})
 	case "delta":
 		return c.delta(e)
 	case "proxy":
@@ -297,17 +302,21 @@ func (c *compiler) ofProxy(e ast.Expr) (*measure, error) {
 	return c.stat(e, podSet{name: pod})
 }
 
-// cluster compiles cluster(HOST, "STAT", SUBSET).
-func (c *compiler) cluster(e ast.Expr) (*measure, error) {
-	args := e.AsCall().Args()
+// cluster compiles cluster(HOST, "STAT", SUBSET), and elsewhere of the same.
+func (c *compiler) cluster(e ast.Expr, pods podSet) (*measure, error) {
+	args, name := e.AsCall().Args(), e.AsCall().FunctionName()
 	if len(args) < 2 || len(args) > 3 {
-		return nil, c.errOn(e, `write cluster(httpbin, "upstream_rq_total")`, "cluster takes a host, a stat and may take a subset")
+		return nil, c.errOn(e, "write "+name+`(httpbin, "upstream_rq_total")`, "%s takes a host, a stat and may take a subset", name)
 	}
 	stat, err := c.str(args[1], "a stat's name")
 	if err != nil {
 		return nil, err
 	}
-	return c.hostStat(e, stat, append([]ast.Expr{args[0]}, args[2:]...))
+	m, err := c.hostStat(e, stat, append([]ast.Expr{args[0]}, args[2:]...))
+	if err == nil {
+		m.pods = pods
+	}
+	return m, err
 }
 
 // hostStat compiles a counter of a host's clusters; args are the host and perhaps a subset.

@@ -121,13 +121,7 @@ type linter struct {
 	err    error
 }
 
-func (l *linter) offset(e ast.Expr) int {
-	r, ok := l.info.GetOffsetRange(e.ID())
-	if !ok {
-		return 0
-	}
-	return int(r.Start)
-}
+func (l *linter) offset(e ast.Expr) int { return offsetIn(l.info, e) }
 
 func (l *linter) visit(e ast.Expr) {
 	if l.err != nil || e.Kind() != ast.CallKind {

@@ -17,13 +17,20 @@ const (
 	Halted
 )
 
-var verdictNames = [...]string{"INCONCLUSIVE", "PASS", "FAIL", "ERROR", "HALTED"}
-
 func (v Verdict) String() string {
-	if v < 0 || int(v) >= len(verdictNames) {
-		return fmt.Sprintf("Verdict(%d)", int(v))
+	switch v {
+	case Inconclusive:
+		return "INCONCLUSIVE"
+	case Pass:
+		return "PASS"
+	case Fail:
+		return "FAIL"
+	case Error:
+		return "ERROR"
+	case Halted:
+		return "HALTED"
 	}
-	return verdictNames[v]
+	return fmt.Sprintf("Verdict(%d)", int(v))
 }
 
 // MarshalText writes the verdict's name.
@@ -31,9 +38,9 @@ func (v Verdict) MarshalText() ([]byte, error) { return []byte(v.String()), nil 
 
 // UnmarshalText reads a verdict's name; anything else is an error, never a pass.
 func (v *Verdict) UnmarshalText(b []byte) error {
-	for i, n := range verdictNames {
-		if n == string(b) {
-			*v = Verdict(i)
+	for known := Inconclusive; known <= Halted; known++ {
+		if known.String() == string(b) {
+			*v = known
 			return nil
 		}
 	}

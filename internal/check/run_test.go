@@ -313,7 +313,7 @@ func BenchmarkJudgeMillion(b *testing.B) {
 			b.Fatal(err)
 		}
 		if res.Phases[0].Verdict != Pass {
-			b.Fatal(fmt.Sprintf("%v: %s", res.Phases[0].Verdict, res.Phases[0].Reason))
+			b.Fatalf("%v: %s", res.Phases[0].Verdict, res.Phases[0].Reason)
 		}
 	}
 }

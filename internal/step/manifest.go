@@ -45,7 +45,8 @@ func (c *compiler) sources(s scenario.Step) (out []source, ok bool) {
 		return out, true
 	}
 	objects, err := scenario.LoadManifests(s.Resolve("file", spec.File))
-	if problems, ok := err.(scenario.Problems); ok {
+	var problems scenario.Problems
+	if errors.As(err, &problems) {
 		c.problems = append(c.problems, problems...)
 		return nil, false
 	}

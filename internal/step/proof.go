@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,9 +13,9 @@ import (
 	"squall/internal/scenario"
 )
 
-// evidence are the expressions that prove a kind. In direct and elsewhere, HOST stands for the host in quotes, SUBSET for
-// the subset in quotes with its comma, and CLUSTER for a regular expression of the host's clusters. direct is for the
-// host that the load calls: the client's own proxy acts. elsewhere is for a host further on: another proxy acts.
+// evidence are the expressions that prove a kind. In direct and elsewhere, HOST stands for the host in quotes and SUBSET for
+// the subset in quotes with its comma. direct is for the host that the load calls: the client's own proxy acts. elsewhere
+// is for a host further on: another proxy acts.
 type evidence struct{ text, direct, elsewhere string }
 
 func evidences() map[string]evidence {
@@ -24,19 +23,19 @@ func evidences() map[string]evidence {
 		// Envoy sheds with the flag UO and never retries what it shed, so that each such answer is one overflow.
 		"circuitBreaker": {"the caller's proxy shed requests above the limits, and each such answer has the flag UO",
 			`overflow(HOSTSUBSET) > 0 && overflow(HOST) == count(flag("UO"))`,
-			`elsewhere("CLUSTER\\.upstream_rq_pending_overflow") > 0`},
+			`elsewhere(HOST, "upstream_rq_pending_overflow"SUBSET) > 0`},
 		"maxRetries": {"the caller's proxy left out retries above the limit",
 			`cluster(HOST, "upstream_rq_retry_overflow"SUBSET) > 0`,
-			`elsewhere("CLUSTER\\.upstream_rq_retry_overflow") > 0`},
+			`elsewhere(HOST, "upstream_rq_retry_overflow"SUBSET) > 0`},
 		"maxRequestsPerConnection": {"the caller's proxy closed connections that had served as many requests as they may",
 			`cluster(HOST, "upstream_cx_max_requests"SUBSET) > 0`,
-			`elsewhere("CLUSTER\\.upstream_cx_max_requests") > 0`},
+			`elsewhere(HOST, "upstream_cx_max_requests"SUBSET) > 0`},
 		"connectTimeout": {"the caller's proxy gave up making connections",
 			`cluster(HOST, "upstream_cx_connect_timeout"SUBSET) > 0`,
-			`elsewhere("CLUSTER\\.upstream_cx_connect_timeout") > 0`},
+			`elsewhere(HOST, "upstream_cx_connect_timeout"SUBSET) > 0`},
 		"outlier": {"the caller's proxy ejected pods",
 			`ejections(HOSTSUBSET) > 0`,
-			`elsewhere("CLUSTER\\.outlier_detection\\.ejections_enforced_total") > 0`},
+			`elsewhere(HOST, "outlier_detection.ejections_enforced_total"SUBSET) > 0`},
 		"delay": {"the caller's proxy delayed requests, and each of them has the flag DI",
 			`delays() > 0 && delays() == count(flag("DI"))`,
 			`elsewhere("fault\\.delays_injected") > 0`},
@@ -45,19 +44,19 @@ func evidences() map[string]evidence {
 			`elsewhere("fault\\.aborts_injected") > 0`},
 		"timeout": {"the caller's proxy gave requests up, with the flag UT",
 			`timeouts(HOST) > 0 && count(flag("UT")) > 0`,
-			`elsewhere("CLUSTER\\.upstream_rq_timeout") > 0`},
+			`elsewhere(HOST, "upstream_rq_timeout"SUBSET) > 0`},
 		"retries": {"the caller's proxy tried requests again",
 			`retries(HOST) > 0`,
-			`elsewhere("CLUSTER\\.upstream_rq_retry") > 0`},
+			`elsewhere(HOST, "upstream_rq_retry"SUBSET) > 0`},
 		"noRetries": {"the caller's proxy tried no request again",
 			`retries(HOST) == 0 && count() > 0`,
-			`elsewhere("CLUSTER\\.upstream_rq_retry") == 0`},
+			`elsewhere(HOST, "upstream_rq_retry"SUBSET) == 0`},
 		"share": {"the subset got requests",
 			`cluster(HOST, "upstream_rq_total"SUBSET) > 0`,
-			`elsewhere("CLUSTER\\.upstream_rq_total") > 0`},
+			`elsewhere(HOST, "upstream_rq_total"SUBSET) > 0`},
 		"noShare": {"the subset got no requests",
 			`cluster(HOST, "upstream_rq_total"SUBSET) == 0`,
-			`elsewhere("CLUSTER\\.upstream_rq_total") == 0`},
+			`elsewhere(HOST, "upstream_rq_total"SUBSET) == 0`},
 	}
 }
 
@@ -66,10 +65,10 @@ func onlyHere() map[string]string {
 	return map[string]string{
 		"delay":          ` && elsewhere("fault\\.delays_injected") == 0`,
 		"abort":          ` && elsewhere("fault\\.aborts_injected") == 0`,
-		"circuitBreaker": ` && elsewhere("CLUSTER\\.upstream_rq_pending_overflow") == 0`,
-		"outlier":        ` && elsewhere("CLUSTER\\.outlier_detection\\.ejections_enforced_total") == 0`,
-		"timeout":        ` && elsewhere("CLUSTER\\.upstream_rq_timeout") == 0`,
-		"retries":        ` && elsewhere("CLUSTER\\.upstream_rq_retry") == 0`,
+		"circuitBreaker": ` && elsewhere(HOST, "upstream_rq_pending_overflow"SUBSET) == 0`,
+		"outlier":        ` && elsewhere(HOST, "outlier_detection.ejections_enforced_total"SUBSET) == 0`,
+		"timeout":        ` && elsewhere(HOST, "upstream_rq_timeout"SUBSET) == 0`,
+		"retries":        ` && elsewhere(HOST, "upstream_rq_retry"SUBSET) == 0`,
 	}
 }
 
@@ -80,32 +79,24 @@ func (c *compiler) proof(evidence, host, subset string) []Proof {
 		return nil
 	}
 	e := evidences()[evidence]
-	cluster := clusterOf(h, subset)
-	if !c.isTarget(h) {
-		return []Proof{{c.step.String(), e.text, strings.ReplaceAll(e.elsewhere, "CLUSTER", cluster)}}
-	}
 	argument := ""
 	if subset != "" {
 		argument = ", " + strconv.Quote(subset)
 	}
-	expr := strings.NewReplacer("HOST", strconv.Quote(h.Short), "SUBSET", argument).Replace(e.direct)
+	name := h.Short
+	if h.Namespace != c.opts.Namespace && name != h.FQDN {
+		name += "." + h.Namespace
+	}
+	fill := strings.NewReplacer("HOST", strconv.Quote(name), "SUBSET", argument)
+	if !c.isTarget(h) {
+		return []Proof{{c.step.String(), e.text, fill.Replace(e.elsewhere)}}
+	}
+	expr := e.direct
 	if more, ok := onlyHere()[evidence]; ok && !c.hasKindElsewhere(evidence) {
-		expr += strings.ReplaceAll(more, "CLUSTER", cluster)
+		expr += more
 	}
-	return []Proof{{c.step.String(), e.text, expr}}
+	return []Proof{{c.step.String(), e.text, fill.Replace(expr)}}
 }
-
-// clusterOf is a regular expression, within a CEL string, of the names of the host's clusters; "" is any subset.
-func clusterOf(h Host, subset string) string {
-	part := quoteMeta(subset)
-	if subset == "" {
-		part = "[^|]*"
-	}
-	return `cluster\\.outbound\\|[0-9]+\\|` + part + `\\|` + quoteMeta(h.FQDN) + `.*`
-}
-
-// quoteMeta is for a regular expression within a CEL string.
-func quoteMeta(text string) string { return strings.ReplaceAll(regexp.QuoteMeta(text), `\`, `\\`) }
 
 func (c *compiler) hasKindElsewhere(kind string) bool {
 	return slices.ContainsFunc(c.steps, func(s scenario.Step) bool {
