@@ -62,7 +62,7 @@ func unready(list []appsv1.Deployment) (waiting []string, failed error) {
 			want = *d.Spec.Replicas
 		}
 		for _, c := range d.Status.Conditions {
-			if c.Type == appsv1.DeploymentProgressing && c.Status == corev1.ConditionFalse {
+			if c.Type == appsv1.DeploymentProgressing && c.Status == corev1.ConditionFalse && d.Status.ObservedGeneration >= d.Generation {
 				failed = errors.Join(failed, fmt.Errorf("deployment %s: %s: %s", d.Name, c.Reason, c.Message))
 			}
 		}
@@ -108,6 +108,9 @@ func Proxies(ctx context.Context, o *Objects, client string, namespaces ...strin
 		}
 		for i := range pods.Items {
 			p := &pods.Items[i]
+			if p.DeletionTimestamp != nil {
+				continue
+			}
 			x := record.Proxy{
 				Pod: p.Name, Namespace: ns, IP: p.Status.PodIP, Labels: p.Labels, Client: p.Labels["app"] == client,
 			}

@@ -69,7 +69,7 @@ func newAuthority(trustDomain string) (*authority, error) {
 	return &authority{trustDomain: trustDomain, cert: cert, key: key, rootPEM: pemBlock("CERTIFICATE", der)}, nil
 }
 
-// issue signs a new key for a workload, valid for ttl from now.
+// issue signs a new key for a workload, valid for ttl from now, or up to a second longer.
 func (a *authority) issue(id Identity, ttl time.Duration) (keyPair, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -77,7 +77,7 @@ func (a *authority) issue(id Identity, ttl time.Duration) (keyPair, error) {
 	}
 	now := time.Now()
 	template := &x509.Certificate{
-		NotBefore: now.Add(-backdate), NotAfter: now.Add(ttl),
+		NotBefore: now.Add(-backdate), NotAfter: now.Add(ttl + time.Second), // a certificate holds whole seconds, cut down
 		URIs: []*url.URL{id.URI(a.trustDomain)}, BasicConstraintsValid: true,
 		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
