@@ -3,9 +3,7 @@ package mesh
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -251,20 +249,4 @@ func (o *Objects) EnsureNamespace(ctx context.Context, name string) error {
 	}
 	_, err := o.Apply(ctx, u)
 	return err
-}
-
-// ConflictManagers names the field managers that own what Apply wanted to change, if err is such a conflict.
-func ConflictManagers(err error) []string {
-	var status apierrors.APIStatus
-	if !apierrors.IsConflict(err) || !errors.As(err, &status) || status.Status().Details == nil {
-		return nil
-	}
-	var out []string
-	for _, c := range status.Status().Details.Causes {
-		if _, rest, ok := strings.Cut(c.Message, `conflict with "`); ok {
-			name, _, _ := strings.Cut(rest, `"`)
-			out = append(out, name)
-		}
-	}
-	return out
 }
