@@ -129,6 +129,10 @@ func meshNames(list []meshState) string {
 // end asks the mesh's process to end it, waits, and removes what it leaves. SIGKILL is the last resort: the children die with it.
 func (m meshState) end(ctx context.Context) (downed, error) {
 	out := downed{ID: m.ID, PID: m.Owner.PID, Was: "up", Error: m.Error}
+	if m.Error != "" { // its process has written its last words
+		out.Was = "gone"
+		return out, m.remove()
+	}
 	err := m.signal(ctx, syscall.SIGTERM)
 	switch {
 	case errors.Is(err, os.ErrProcessDone):

@@ -177,18 +177,20 @@ func (a *app) rollback(ctx context.Context, runs []killed, objects *mesh.Objects
 	var errs []error
 	for _, k := range runs {
 		r, err := k.rollback(ctx, objects)
+		if err != nil || len(r.Errors) > 0 {
+			code = exitRollback
+		}
 		if err == nil {
 			err = rewrite(k.rec)
+			list = append(list, r)
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", k.man.RunID, err))
 		}
-		if len(r.Errors) > 0 {
-			code = exitRollback
-		}
-		list = append(list, r)
 	}
-	errs = append(errs, a.printRestored(list, to))
+	if len(list) > 0 || len(errs) == 0 {
+		errs = append(errs, a.printRestored(list, to))
+	}
 	if err := errors.Join(errs...); err != nil {
 		return &codeError{worst(code, exitEnvironment), err}
 	}
@@ -237,7 +239,7 @@ func (k killed) rollback(ctx context.Context, objects *mesh.Objects) (out restor
 	defer func() { err = errors.Join(err, journal.Close()) }()
 	start := time.Now()
 	was := k.man.Rollback
-	k.man.Rollback = record.Rollback{Tried: true, Objects: "ok"}
+	k.man.Rollback = record.Rollback{Tried: true}
 	switch {
 	case objects != nil:
 		k.restore(ctx, journal, objects, &out)
@@ -248,6 +250,9 @@ func (k killed) rollback(ctx context.Context, objects *mesh.Objects) (out restor
 		k.restoreLocal(journal, &out)
 	}
 	out.Errors = k.man.Rollback.Errors
+	if o := k.man.Rollback.Objects; o != "ok" && o != "" {
+		out.Errors = append(out.Errors[:len(out.Errors):len(out.Errors)], o)
+	}
 	k.man.Rollback.Seconds = time.Since(start).Seconds()
 	k.man.Rollback.Baseline = was.Baseline
 	return out, k.markKilled(out.Text)
@@ -265,9 +270,9 @@ func (k *killed) restore(ctx context.Context, journal *run.Journal, objects *mes
 	fail(journal.Undo(ctx, objects))
 	left, err := run.Leftovers(ctx, objects, originals)
 	fail(err)
-	if len(left) > 0 {
-		k.man.Rollback.Objects = strings.Join(left, "; ")
-		fail(errors.New(k.man.Rollback.Objects))
+	k.man.Rollback.Objects = strings.Join(left, "; ")
+	if err == nil && len(left) == 0 {
+		k.man.Rollback.Objects = "ok"
 	}
 	still := map[int]bool{}
 	for _, e := range journal.Open() {
@@ -285,7 +290,7 @@ func (k *killed) restore(ctx context.Context, journal *run.Journal, objects *mes
 		out.Undone = append(out.Undone, fmt.Sprintf("%s %s (%s)", action, e.Ref, e.Step))
 	}
 	switch {
-	case len(k.man.Rollback.Errors) > 0:
+	case len(k.man.Rollback.Errors) > 0 || len(left) > 0:
 		out.Text = "the rollback failed; run 'squall rollback' again when the cause is gone"
 	case len(open) == 0:
 		out.Text = "nothing was left to restore"
@@ -300,7 +305,7 @@ func (k *killed) restoreLocal(journal *run.Journal, out *restored) {
 		k.man.Rollback.Errors = append(k.man.Rollback.Errors, err.Error())
 		out.Text = "the rollback failed"
 	}
-	k.man.Rollback.Proxies = "ok" // there are none any more, unless something below says so
+	k.man.Rollback.Objects, k.man.Rollback.Proxies = "ok", "ok" // there are none any more, unless something below says so
 	out.Text = "nothing is left to restore: the mesh ended with the run"
 	if n := len(journal.Open()); n > 0 {
 		out.Text = fmt.Sprintf("nothing is left to restore: the mesh, with %d changed objects, ended with the run", len(run.Originals(journal.Open())))

@@ -1,0 +1,255 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/yaml"
+
+	"squall/internal/check"
+	"squall/internal/kubeapi"
+	"squall/internal/mesh"
+	"squall/internal/proc"
+	"squall/internal/record"
+	"squall/internal/run"
+)
+
+const (
+	beforeRule = `
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: httpbin, namespace: squall, labels: {team: sea}, annotations: {note: ours}}
+spec: {host: httpbin, trafficPolicy: {connectionPool: {tcp: {maxConnections: 100}}}}`
+	firstRule = `
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: httpbin, namespace: squall, labels: {team: sea}, annotations: {note: ours}}
+spec: {host: httpbin, trafficPolicy: {connectionPool: {tcp: {maxConnections: 1}}}}`
+	secondRule = `
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: httpbin, namespace: squall, labels: {team: sea}, annotations: {note: ours}}
+spec: {host: httpbin, trafficPolicy: {connectionPool: {tcp: {maxConnections: 1}}, outlierDetection: {consecutive5xxErrors: 1}}}`
+	newService = `
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: httpbin, namespace: squall}
+spec: {hosts: [httpbin], http: [{timeout: 1s, route: [{destination: {host: httpbin}}]}]}`
+)
+
+func object(text string) *unstructured.Unstructured {
+	u := &unstructured.Unstructured{}
+	if err := yaml.Unmarshal([]byte(text), &u.Object); err != nil {
+		panic(err)
+	}
+	return u
+}
+
+// makeChanges is a run that notes and makes changes through an API, as run does, and then waits to be killed.
+func makeChanges(dir, kubeconfig string) error {
+	ctx := context.Background()
+	objects, err := connect(kubeconfig)
+	if err != nil {
+		return err
+	}
+	rec, err := record.Open(dir)
+	if err != nil {
+		return err
+	}
+	self, err := proc.Self()
+	if err != nil {
+		return err
+	}
+	if err := rec.WriteJSON(run.OwnerFile, run.Owner{Identity: self}); err != nil {
+		return err
+	}
+	journal, err := run.OpenJournal(rec.Path(record.JournalFile))
+	if err != nil {
+		return err
+	}
+	for _, text := range []string{firstRule, newService, secondRule} {
+		after := object(text)
+		before, err := objects.Get(ctx, mesh.RefOf(after))
+		if err != nil {
+			return err
+		}
+		if err := journal.Add("breaker", "step", mesh.RefOf(after), before); err != nil {
+			return err
+		}
+		if _, err := objects.Apply(ctx, after); err != nil {
+			return err
+		}
+	}
+	// an undo that is on disk, and whose change was never sent
+	if err := journal.Add("breaker", "never sent", mesh.RefOf(object(strings.ReplaceAll(newService, "name: httpbin", "name: never"))), nil); err != nil {
+		return err
+	}
+	if _, err := os.Stdout.WriteString("changed\n"); err != nil {
+		return err
+	}
+	_, err = bufio.NewReader(os.Stdin).ReadString('\n')
+	return err
+}
+
+// api serves an in-memory API and returns a kubeconfig for it.
+func api(t *testing.T) (server *kubeapi.Server, kubeconfig string) {
+	t.Helper()
+	server = kubeapi.New(kubeapi.Options{})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(ctx, l) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+	return server, write(t, filepath.Join(t.TempDir(), "kubeconfig"), string(server.Kubeconfig("http://"+l.Addr().String(), "squall")))
+}
+
+// snapshot is all that the API holds, less what it counts itself.
+func snapshot(server *kubeapi.Server) []map[string]any {
+	var out []map[string]any
+	for _, o := range server.Snapshot() {
+		u := &unstructured.Unstructured{Object: o}
+		u.SetResourceVersion("")
+		u.SetGeneration(0)
+		u.SetManagedFields(nil)
+		out = append(out, u.Object)
+	}
+	return out
+}
+
+// killRun is a run that changed objects through the API and was killed with SIGKILL.
+func killRun(t *testing.T, reports, kubeconfig string) (id string) {
+	t.Helper()
+	id = "cluster-run"
+	rec, err := record.Create(reports, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	man := record.Manifest{RunID: id, Scenario: "circuit", Env: "cluster", Start: time.Now().UTC()}
+	spec := check.Spec{Scenario: "circuit", Namespace: "squall", Phases: []check.PhaseSpec{{Name: "breaker"}}}
+	if err := rec.WriteJSON(record.ManifestFile, man); err != nil {
+		t.Fatal(err)
+	}
+	if err := rec.WriteJSON(record.SpecFile, spec); err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self, rec.Dir(), kubeconfig)
+	cmd.Env = append(os.Environ(), roleEnv+"=changes")
+	cmd.Stderr = os.Stderr
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stdin.Close()
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(stdout).ReadString('\n'); err != nil || line != "changed\n" {
+		t.Fatalf("%q, %v", line, err)
+	}
+	code, out, errs := squall(t, "rollback", id, "--reports", reports, "--kubeconfig", kubeconfig)
+	want(t, 2, []string{"is under way"}, code, out, errs)
+	code, out, errs = squall(t, "rollback", "--reports", reports, "--kubeconfig", kubeconfig)
+	want(t, 0, []string{"is under way", "no run was killed"}, code, out, errs)
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err == nil || !strings.Contains(err.Error(), "killed") {
+		t.Fatalf("the run ended with %v", err)
+	}
+	return id
+}
+
+func TestRollbackThroughTheAPI(t *testing.T) {
+	atRoot(t)
+	server, kubeconfig := api(t)
+	cfg, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	objects, err := mesh.NewObjects(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := objects.EnsureNamespace(t.Context(), "squall"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := objects.Apply(t.Context(), object(beforeRule)); err != nil {
+		t.Fatal(err)
+	}
+	before := snapshot(server)
+	reports := t.TempDir()
+	id := killRun(t, reports, kubeconfig)
+	if reflect.DeepEqual(before, snapshot(server)) {
+		t.Fatal("the run has changed nothing")
+	}
+
+	code, out, errs := squall(t, "rollback", "--reports", reports)
+	want(t, 2, []string{"was on a cluster: give --kubeconfig"}, code, out, errs)
+
+	nobody := write(t, filepath.Join(t.TempDir(), "kubeconfig"), string(server.Kubeconfig("http://127.0.0.1:1", "squall")))
+	code, out, errs = squall(t, "rollback", "--reports", reports, "--kubeconfig", nobody)
+	want(t, 6, []string{"the rollback failed", "connection refused"}, code, out, errs)
+	code, out, errs = squall(t, "judge", id, "--reports", reports)
+	want(t, 6, []string{"connection refused"}, code, out, errs)
+
+	code, out, errs = squall(t, "rollback", "--reports", reports, "--kubeconfig", kubeconfig, "-o", "json")
+	want(t, 0, nil, code, out, errs)
+	done := fromJSON[[]restored](t, out)
+	if len(done) != 1 || done[0].RunID != id || len(done[0].Undone) != 4 || len(done[0].Errors) > 0 {
+		t.Errorf("rolled back: %s", out)
+	}
+	if after := snapshot(server); !reflect.DeepEqual(before, after) {
+		t.Errorf("before: %v\nafter:  %v", before, after)
+	}
+	code, out, errs = squall(t, "judge", id, "--reports", reports)
+	want(t, 3, []string{"ERROR circuit: " + killedReason}, code, out, errs)
+
+	code, out, errs = squall(t, "rollback", "--reports", reports, "--kubeconfig", kubeconfig)
+	want(t, 0, []string{"no run was killed"}, code, out, errs)
+	code, out, errs = squall(t, "rollback", id, "--reports", reports, "--kubeconfig", kubeconfig)
+	want(t, 0, []string{"nothing was left to restore"}, code, out, errs)
+}
+
+// TestRollbackDamagedJournal does not take a journal that cannot be read for one without entries.
+func TestRollbackDamagedJournal(t *testing.T) {
+	atRoot(t)
+	reports := t.TempDir()
+	dir := savedRun(t, reports, "r1")
+	editManifest(t, dir, func(m *record.Manifest) { m.End, m.Ended, m.Rollback = nil, "", record.Rollback{} })
+	write(t, filepath.Join(dir, record.JournalFile), "{broken\n")
+	code, out, errs := squall(t, "rollback", "--reports", reports)
+	want(t, 6, []string{"the journal is damaged"}, code, out, errs)
+	rec, err := record.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m, err := rec.Manifest(); err != nil || m.End != nil {
+		t.Errorf("the run was marked as ended: %+v, %v", m, err)
+	}
+}
