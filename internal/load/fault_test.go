@@ -17,9 +17,11 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/net/http2"
 )
 
-const portsGone = syscall.EADDRNOTAVAIL
+const errPortsGone = syscall.EADDRNOTAVAIL
 
 func tlsServer(t testing.TB) (url string, client *tls.Config) {
 	t.Helper()
@@ -43,6 +45,26 @@ func answer(text string) func(c *net.TCPConn) {
 	return func(c *net.TCPConn) {
 		if readRequest(c) {
 			_, _ = io.WriteString(c, text)
+		}
+	}
+}
+
+// goAway is an HTTP/2 server that is shutting down: it takes no call of the connection, says so and closes it.
+func goAway(c *net.TCPConn) {
+	in := bufio.NewReader(c)
+	if _, err := in.Discard(len(http2.ClientPreface)); err != nil {
+		return
+	}
+	f := http2.NewFramer(c, in)
+	_ = f.WriteSettings()
+	for {
+		frame, err := f.ReadFrame()
+		if err != nil {
+			return
+		}
+		if frame.Header().Type == http2.FrameHeaders {
+			_ = f.WriteGoAway(frame.Header().StreamID, http2.ErrCodeInternal, nil)
+			return
 		}
 	}
 }
@@ -71,6 +93,7 @@ func TestFailedCallsAreRecordsWithTheirKind(t *testing.T) {
 		}), []Protocol{HTTP1}, "timeout"},
 		{"garbage", raw(t, answer("\x00\xff rubbish\r\n\r\n")), []Protocol{HTTP1}, "other"},
 		{"garbage status", raw(t, answer("HTTP/1.1 2xx OK\r\n\r\n")), []Protocol{HTTP1}, "other"},
+		{"goes away", raw(t, goAway), []Protocol{H2}, "eof"},
 		{"no name", "no-such-host.invalid:80", []Protocol{HTTP1, H2, GRPC}, "dns"},
 	}
 	for _, c := range cases {

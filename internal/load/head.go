@@ -28,8 +28,9 @@ func quickHead(b []byte, versionHeader []byte) (h head, ok bool) {
 		return h, false
 	}
 	h.length = -1
-	line, n := cutLine(b)
+	_, n := cutLine(b)
 	for h.size = n; n > 0; h.size += n {
+		var line []byte
 		if line, n = cutLine(b[h.size:]); n == 2 {
 			h.size += n
 			return h, h.length >= 0

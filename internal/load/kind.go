@@ -64,9 +64,8 @@ func isTimeout(err error) bool {
 
 func isReset(err error) bool {
 	var stream http2.StreamError
-	var away http2.GoAwayError
 	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNABORTED) ||
-		errors.As(err, &stream) || errors.As(err, &away)
+		errors.As(err, &stream)
 }
 
 func isTLS(err error) bool {

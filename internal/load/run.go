@@ -72,13 +72,19 @@ type session struct {
 	ours   error             // why the load was broken off, when it was the machine
 }
 
-// worker is one connection. Fortio calls Run from one goroutine.
+// worker is one connection.
 type worker struct {
 	caller
 	load *session
-	ctx  context.Context // the load's: Fortio's own is never cancelled
 	conn int
 }
+
+// calls is what Fortio's runner runs, from one goroutine: a worker's calls in the load's context, since Fortio's own is
+// never cancelled.
+type calls func() bool
+
+// Run makes one call. Fortio also calls it a few times after the end when it is behind its schedule.
+func (c calls) Run(context.Context, periodic.ThreadID) (bool, string) { return c(), "" }
 
 func newSession(spec Spec, out Output) (*session, error) {
 	s := &session{spec: spec, out: out, stop: periodic.NewAborter(), errors: map[string]string{}}
@@ -116,8 +122,9 @@ func (s *session) close() {
 
 // run does the whole load; the context's end, or a machine that is at its end, interrupts it.
 func (s *session) run(ctx context.Context) {
-	ctx, s.cancel = detach(ctx)
-	defer s.cancel(nil)
+	ctx, cancel := detach(ctx)
+	s.cancel = cancel
+	defer cancel(nil)
 	interrupted := make(chan struct{})
 	unhook := context.AfterFunc(ctx, func() {
 		defer close(interrupted)
@@ -126,14 +133,11 @@ func (s *session) run(ctx context.Context) {
 			w.interrupt()
 		}
 	})
-	for _, w := range s.workers {
-		w.ctx = ctx
-	}
-	s.warm()
+	s.warm(ctx)
 	s.start = time.Now()
 	runner := periodic.NewPeriodicRunner(s.options())
 	for i, w := range s.workers {
-		runner.Options().Runners[i] = w // not in options: NewPeriodicRunner empties what it is given
+		runner.Options().Runners[i] = calls(func() bool { return w.once(ctx) }) // NewPeriodicRunner empties those of options
 	}
 	if ctx.Err() == nil {
 		runner.Run()
@@ -175,7 +179,7 @@ func (s *session) options() *periodic.RunnerOptions {
 }
 
 // warm makes the warm-up calls over all connections.
-func (s *session) warm() {
+func (s *session) warm(ctx context.Context) {
 	var wg sync.WaitGroup
 	each, more := s.spec.WarmUp/int64(len(s.workers)), s.spec.WarmUp%int64(len(s.workers))
 	for i, w := range s.workers {
@@ -188,10 +192,10 @@ func (s *session) warm() {
 		}
 		wg.Go(func() {
 			for range n {
-				if w.ctx.Err() != nil {
+				if ctx.Err() != nil {
 					return
 				}
-				if o := w.call(w.ctx, time.Now()); o.err == nil || o.sent || w.ctx.Err() == nil {
+				if o := w.call(ctx, time.Now()); o.err == nil || o.sent || ctx.Err() == nil {
 					s.warmUp.Add(1)
 				}
 			}
@@ -200,19 +204,20 @@ func (s *session) warm() {
 	wg.Wait()
 }
 
-// Run makes one call for Fortio's runner, which also calls it a few times after the end when it is behind its schedule.
-func (w *worker) Run(context.Context, periodic.ThreadID) (bool, string) {
-	if w.ctx.Err() != nil {
-		return false, ""
+// once makes a call, records it and says whether an answer came. After the context's end it makes none, and what the
+// context cuts off is not recorded.
+func (w *worker) once(ctx context.Context) bool {
+	if ctx.Err() != nil {
+		return false
 	}
 	start := time.Now()
-	o := w.call(w.ctx, start)
+	o := w.call(ctx, start)
 	latency := time.Since(start)
-	if o.err != nil && w.ctx.Err() != nil {
+	if o.err != nil && ctx.Err() != nil {
 		if o.sent {
 			w.load.cut.Add(1)
 		}
-		return false, ""
+		return false
 	}
 	q := record.Request{
 		Start: start.Sub(w.load.out.Base).Seconds(), Latency: latency.Seconds(),
@@ -228,7 +233,7 @@ func (w *worker) Run(context.Context, periodic.ThreadID) (bool, string) {
 	if w.load.out.Progress != nil {
 		w.load.out.Progress.add(o.code, o.err != nil)
 	}
-	return o.err == nil, ""
+	return o.err == nil
 }
 
 // failed is the kind of the error. Of each kind the first text is kept.

@@ -200,10 +200,10 @@ func TestOutOfPortsBreaksTheLoadOff(t *testing.T) {
 	must(t, err)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	s.cancel = cancel
-	if kind := s.failed(fmt.Errorf("dial: %w", portsGone)); kind != kindOther {
+	if kind := s.failed(fmt.Errorf("dial: %w", errPortsGone)); kind != kindOther {
 		t.Errorf("the kind is %q", kind)
 	}
-	if s.ours == nil || !errors.Is(context.Cause(ctx), portsGone) {
+	if s.ours == nil || !errors.Is(context.Cause(ctx), errPortsGone) {
 		t.Errorf("the load goes on: %v", s.ours)
 	}
 	s.close()
