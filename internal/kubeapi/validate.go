@@ -1,6 +1,7 @@
 package kubeapi
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -57,8 +58,8 @@ func (s *Server) validateCustom(r *Resource, data map[string]any) field.ErrorLis
 	result := validate.NewSchemaValidator(s.schemas.of(r), nil, "", strfmt.Default).Validate(data)
 	var errs field.ErrorList
 	for _, err := range result.Errors {
-		v, ok := err.(*openapierrors.Validation)
-		if !ok {
+		var v *openapierrors.Validation
+		if !errors.As(err, &v) {
 			errs = append(errs, field.Invalid(nil, "", err.Error()))
 			continue
 		}

@@ -162,24 +162,24 @@ func (v *validator) step(s Step) {
 
 // durations refuses what Istio cannot hold.
 func (v *validator) durations(s Step) {
-	short := func(field string, d, least Duration) {
+	const least = Duration(time.Millisecond)
+	short := func(field string, d Duration) {
 		if d > 0 && d < least {
 			v.report(s.path(field), fmt.Sprintf("%s is below Istio's least, %s", d, least), "")
 		}
 	}
-	ms := Duration(time.Millisecond)
 	switch spec := s.Spec.(type) {
 	case *CircuitBreaker:
-		short("connectTimeout", spec.ConnectTimeout, ms)
+		short("connectTimeout", spec.ConnectTimeout)
 	case *Outlier:
-		short("interval", spec.Interval, ms)
-		short("baseEjectionTime", spec.BaseEjectionTime, ms)
+		short("interval", spec.Interval)
+		short("baseEjectionTime", spec.BaseEjectionTime)
 	case *Delay:
-		short("fixedDelay", spec.FixedDelay, ms)
+		short("fixedDelay", spec.FixedDelay)
 	case *Timeout:
-		short("timeout", spec.Timeout, ms)
+		short("timeout", spec.Timeout)
 	case *Retries:
-		short("perTryTimeout", spec.PerTryTimeout, ms)
+		short("perTryTimeout", spec.PerTryTimeout)
 	}
 }
 
