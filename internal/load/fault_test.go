@@ -64,6 +64,8 @@ func goAway(c *net.TCPConn) {
 		}
 		if frame.Header().Type == http2.FrameHeaders {
 			_ = f.WriteGoAway(frame.Header().StreamID, http2.ErrCodeInternal, nil)
+			_ = c.CloseWrite()
+			_, _ = io.Copy(io.Discard, in) // unread bytes would make closing a reset
 			return
 		}
 	}
