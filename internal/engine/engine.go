@@ -10,9 +10,12 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"squall/internal/check"
 	"squall/internal/mesh/local"
@@ -51,14 +54,33 @@ func (c Config) Compile(s *scenario.Scenario) (*Compiled, error) {
 	var id [3]byte
 	_, _ = rand.Read(id[:]) // never fails
 	tag := hex.EncodeToString(id[:])
+	honour, err := honour(images)
+	if err != nil {
+		return nil, err
+	}
 	p, err := plan.Build(s, plan.Options{
-		FixturesDir: c.Fixtures, Marker: "squall-" + tag, LoadImage: local.LoadImage,
+		FixturesDir: c.Fixtures, Marker: "squall-" + tag, LoadImage: local.LoadImage, Honour: honour,
 	})
 	if err != nil {
 		return nil, err
 	}
 	runID := fmt.Sprintf("%s-%s-%s", s.Metadata.Name, time.Now().UTC().Format("20060102-150405"), tag)
 	return &Compiled{Scenario: s, Plan: p, RunID: runID, images: images}, nil
+}
+
+// honour reports what the local mesh cannot honour.
+func honour(images map[string]string) (func(*unstructured.Unstructured) []plan.Unhonoured, error) {
+	facts, err := local.ReadFacts(images)
+	if err != nil {
+		return nil, err
+	}
+	return func(u *unstructured.Unstructured) []plan.Unhonoured {
+		var out []plan.Unhonoured
+		for _, p := range local.Check([]map[string]any{u.Object}, facts) {
+			out = append(out, plan.Unhonoured{Path: p.Path, What: p.What, Hint: p.Hint})
+		}
+		return out
+	}, nil
 }
 
 // Outcome is a judged run.
@@ -79,12 +101,15 @@ func (c Config) Run(ctx context.Context, k *Compiled, progress run.Progress) (*O
 	if err != nil {
 		return nil, fmt.Errorf("folder of the mesh: %w", err)
 	}
+	if dir, err = filepath.EvalSymlinks(dir); err != nil { // so that processes in it can be found by it
+		return nil, fmt.Errorf("folder of the mesh: %w", err)
+	}
 	env, err := local.New(local.Options{Tools: c.Tools, Dir: dir, Log: rec.LogPath, Images: k.images})
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	runErr := run.Run(ctx, run.Options{
-		Plan: k.Plan, Env: env, Record: rec, Progress: progress,
+		Plan: k.Plan, Env: env, Record: rec, Progress: progress, MeshDir: dir,
 		Manifest: record.Manifest{
 			RunID: k.RunID, Scenario: k.Scenario.Metadata.Name, File: k.Scenario.File, Env: c.Env, Seed: k.Scenario.Spec.Seed,
 			Versions: Versions(),

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -93,6 +91,7 @@ func problems(errs []error) error {
 func (b *builder) addFixtures(fixtures []manifest) {
 	s := b.scenario
 	b.plan.Namespaces = []string{s.Spec.Namespace}
+	own := ownObjects(s, b.opts.LoadImage)
 	var objects []*unstructured.Unstructured
 	for _, m := range fixtures {
 		if b.opts.Honour != nil {
@@ -106,12 +105,33 @@ func (b *builder) addFixtures(fixtures []manifest) {
 		if m.object.GetKind() == "Service" && m.object.GetNamespace() == s.Spec.Namespace {
 			b.services = append(b.services, m.object.GetName())
 		}
+		own = b.without(own, m)
 		objects = append(objects, m.object)
 	}
-	objects = append([]*unstructured.Unstructured{meshPolicy(s)}, objects...)
-	objects = append(objects, loadClient(s, b.opts.LoadImage)...)
-	b.plan.Fixtures = objects
-	b.objects = slices.Clone(objects)
+	var before, after []*unstructured.Unstructured
+	for _, o := range own {
+		if order(o.object.GetKind()) < order("Deployment") {
+			before = append(before, o.object)
+		} else {
+			after = append(after, o.object)
+		}
+	}
+	b.plan.Fixtures = slices.Concat(before, objects, after)
+	b.objects = slices.Clone(b.plan.Fixtures)
+}
+
+// without leaves out an object of Squall's own that a fixture has too: where it says nothing that the fixture could contradict.
+// Elsewhere the fixture is wrong.
+func (b *builder) without(own []ownObject, m manifest) []ownObject {
+	return slices.DeleteFunc(own, func(o ownObject) bool {
+		if idOf(o.object) != idOf(m.object) {
+			return false
+		}
+		if o.conflict != "" {
+			b.errs = append(b.errs, m.source.Problem("metadata.name", m.object.GetKind()+" "+m.object.GetName()+" is made by Squall", o.conflict))
+		}
+		return true
+	})
 }
 
 func (b *builder) baseline() {
@@ -123,7 +143,7 @@ func (b *builder) baseline() {
 	again.Name = check.Recovery
 	b.plan.Recovery = &again
 	b.plan.Spec.Phases = append(b.plan.Spec.Phases, check.PhaseSpec{
-		Name: check.Baseline, Checks: b.checks(s.Spec.Baseline.Checks, spec, ok),
+		Name: check.Baseline, Checks: b.checks(check.Baseline, s.Spec.Baseline.Checks, spec, ok),
 	})
 }
 
@@ -145,6 +165,7 @@ func (b *builder) stage(i int) {
 	}
 	for _, c := range compiled.Changes {
 		phase.Changes = append(phase.Changes, change(c))
+		b.honour(st.Apply, c)
 		b.put(c.After)
 	}
 	for _, p := range compiled.Proofs {
@@ -153,7 +174,7 @@ func (b *builder) stage(i int) {
 	judged.Faults = compiled.Faults
 	var ok bool
 	phase.Load, ok = b.load(at, ls)
-	judged.Checks = b.checks(st.Checks, phase.Load, ok)
+	judged.Checks = b.checks(st.Name, st.Checks, phase.Load, ok)
 	for _, h := range append(slices.Clone(b.scenario.Spec.Halt), st.Halt...) {
 		if halt, err := check.CompileHalt(h.Value, b.services); err != nil {
 			b.errs = append(b.errs, syntax(h, err))
@@ -165,14 +186,24 @@ func (b *builder) stage(i int) {
 	b.plan.Spec.Phases = append(b.plan.Spec.Phases, judged)
 }
 
+// honour reports what in the object of a step the environment cannot honour, at the step.
+func (b *builder) honour(steps []scenario.Step, c step.Change) {
+	if b.opts.Honour == nil {
+		return
+	}
+	i := max(0, slices.IndexFunc(steps, func(s scenario.Step) bool { return s.String() == c.Step }))
+	for _, u := range b.opts.Honour(c.After) {
+		what := fmt.Sprintf("%s %s: %s: %s", c.After.GetKind(), c.After.GetName(), u.Path, u.What)
+		b.errs = append(b.errs, steps[i].Problem("", what, u.Hint))
+	}
+}
+
 // put makes the object part of what the next stage finds.
 func (b *builder) put(u *unstructured.Unstructured) {
-	ref := mesh.RefOf(u)
-	for i, o := range b.objects {
-		if r := mesh.RefOf(o); r.Kind == ref.Kind && r.Namespace == ref.Namespace && r.Name == ref.Name {
-			b.objects[i] = u
-			return
-		}
+	id := idOf(u)
+	if i := slices.IndexFunc(b.objects, func(o *unstructured.Unstructured) bool { return idOf(o) == id }); i >= 0 {
+		b.objects[i] = u
+		return
 	}
 	b.objects = append(b.objects, u)
 }
@@ -198,7 +229,7 @@ func change(c step.Change) Change {
 }
 
 // checks compiles statements, and refuses those that so few requests can never decide.
-func (b *builder) checks(list []scenario.Text, spec load.Spec, known bool) []check.Stmt {
+func (b *builder) checks(phase string, list []scenario.Text, spec load.Spec, known bool) []check.Stmt {
 	var out []check.Stmt
 	for _, t := range list {
 		e, err := check.Compile(t.Value, b.services)
@@ -212,8 +243,14 @@ func (b *builder) checks(list []scenario.Text, spec load.Spec, known bool) []che
 				Hint: fmt.Sprintf("at least %d are needed", need),
 			})
 		}
-		if b.scenario.Spec.Baseline.Skip != "" && e.NeedsBaseline() {
+		switch {
+		case !e.NeedsBaseline():
+		case b.scenario.Spec.Baseline.Skip != "":
 			b.errs = append(b.errs, scenario.Problem{Pos: t.At(1), What: "delta() compares with the baseline, which is skipped"})
+		case phase == check.Baseline:
+			b.errs = append(b.errs, scenario.Problem{
+				Pos: t.At(1), What: "delta() compares with the baseline, and this is the baseline", Hint: "write the check in a stage",
+			})
 		}
 		out = append(out, check.Stmt{Expr: t.Value, At: t.At(1).String()})
 	}
@@ -226,73 +263,4 @@ func syntax(t scenario.Text, err error) error {
 		return scenario.Problem{Pos: t.At(s.Column), What: s.Msg, Hint: s.Hint}
 	}
 	return scenario.Problem{Pos: t.At(1), What: err.Error()}
-}
-
-// load translates a load and checks its target against the services. ok is false when it was reported as wrong.
-func (b *builder) load(path string, l *scenario.LoadSpec) (load.Spec, bool) {
-	if l == nil {
-		b.errs = append(b.errs, b.scenario.Problem(path, "is missing", "give the stage a load, or the baseline"))
-		return load.Spec{}, false
-	}
-	spec := load.Spec{
-		URL: l.URL, Protocol: load.Protocol(l.Protocol), Method: l.Method, Body: []byte(l.Body), Connections: l.Connections,
-		QPS: l.QPS, Requests: l.Requests, Duration: time.Duration(l.Duration), Timeout: time.Duration(l.Timeout), WarmUp: l.WarmUp,
-		VersionHeader: l.VersionHeader, Jitter: l.Jitter, Uniform: l.Uniform, NoCatchUp: l.NoCatchUp, Seed: b.scenario.Spec.Seed,
-		RequestID: true,
-	}
-	for name, value := range l.Headers {
-		spec.Headers = append(spec.Headers, load.Header{Name: name, Value: value})
-	}
-	slices.SortFunc(spec.Headers, func(a, c load.Header) int { return strings.Compare(a.Name, c.Name) })
-	before := len(b.errs)
-	if err := spec.Validate(); err != nil {
-		for _, line := range strings.Split(err.Error(), "\n") {
-			field, what, _ := strings.Cut(strings.TrimPrefix(line, "load: "), ": ")
-			b.errs = append(b.errs, b.scenario.Problem(path+"."+field, what, ""))
-		}
-	}
-	b.target(path, l.URL)
-	return spec, len(b.errs) == before
-}
-
-// target reports a URL whose host is no service, or whose port the service does not have.
-func (b *builder) target(path, raw string) {
-	u, err := url.Parse(raw)
-	if err != nil || u.Hostname() == "" {
-		return // reported by the load's own validation
-	}
-	service, rest, _ := strings.Cut(u.Hostname(), ".")
-	ns, _, _ := strings.Cut(rest, ".")
-	if ns == "" {
-		ns = b.scenario.Spec.Namespace
-	}
-	for _, o := range b.plan.Fixtures {
-		if o.GetKind() == "Service" && o.GetName() == service && o.GetNamespace() == ns {
-			b.port(path, u, o)
-			return
-		}
-	}
-	b.errs = append(b.errs, b.scenario.Problem(path+".url", fmt.Sprintf("no service is called %q", u.Hostname()),
-		scenario.DidYouMean(service, b.services)))
-}
-
-func (b *builder) port(path string, u *url.URL, service *unstructured.Unstructured) {
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
-	}
-	ports, _, err := unstructured.NestedSlice(service.Object, "spec", "ports")
-	if err != nil {
-		return // the API will refuse it
-	}
-	var have []string
-	for _, p := range ports {
-		if m, ok := p.(map[string]any); ok {
-			have = append(have, fmt.Sprint(m["port"]))
-		}
-	}
-	if n, err := strconv.Atoi(port); err == nil && !slices.Contains(have, strconv.Itoa(n)) {
-		b.errs = append(b.errs, b.scenario.Problem(path+".url", fmt.Sprintf("service %s has no port %d", service.GetName(), n),
-			"it has "+strings.Join(have, ", ")))
-	}
 }

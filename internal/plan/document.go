@@ -54,7 +54,7 @@ func (p *Plan) Document() Document {
 	if p.Recovery != nil {
 		phases = append(phases[:len(phases):len(phases)], *p.Recovery)
 	}
-	seen := map[string]bool{}
+	seen := map[id]bool{}
 	for i, ph := range phases {
 		doc := PhaseDocument{Name: ph.Name, Load: ph.Load}
 		for _, c := range ph.Changes {
@@ -66,8 +66,8 @@ func (p *Plan) Document() Document {
 				o.Before, back.After = c.Before.Object, c.Before.Object
 			}
 			doc.Objects = append(doc.Objects, o)
-			if !seen[o.Object] {
-				seen[o.Object] = true
+			if key := idOf(c.After); !seen[key] {
+				seen[key] = true
 				d.Restored = append(d.Restored, back)
 			}
 		}

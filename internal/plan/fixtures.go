@@ -47,7 +47,11 @@ func loadFixtures(s *scenario.Scenario, dir string) ([]manifest, error) {
 	for i, name := range s.Spec.Fixtures {
 		files, err := fixtureFiles(s, dir, name)
 		if err != nil {
-			errs = append(errs, s.Problem(fmt.Sprintf("spec.fixtures[%d]", i), err.Error(), ""))
+			hint := ""
+			if errors.Is(err, fs.ErrNotExist) {
+				hint = scenario.DidYouMean(name, folders(dir))
+			}
+			errs = append(errs, s.Problem(fmt.Sprintf("spec.fixtures[%d]", i), err.Error(), hint))
 			continue
 		}
 		for _, f := range files {
@@ -74,17 +78,25 @@ func newManifest(o scenario.ManifestObject, namespace string) manifest {
 
 func duplicates(list []manifest) error {
 	var errs []error
-	seen := map[string]scenario.Pos{}
+	seen := map[id]scenario.Pos{}
 	for _, m := range list {
-		key := m.object.GroupVersionKind().GroupKind().String() + " " + m.object.GetNamespace() + "/" + m.object.GetName()
+		key := idOf(m.object)
 		if first, ok := seen[key]; ok {
-			errs = append(errs, m.source.Problem("metadata.name", fmt.Sprintf("%s is already defined at %s", key, first), ""))
+			errs = append(errs, m.source.Problem("metadata.name", fmt.Sprintf("%s is already defined at %s", name(m.object), first), ""))
 			continue
 		}
 		seen[key] = m.source.At("metadata.name")
 	}
 	return errors.Join(errs...)
 }
+
+// noFixtureError is a fixture that is not there. It is fs.ErrNotExist.
+type noFixtureError struct{ name, folder string }
+
+func (e *noFixtureError) Error() string {
+	return fmt.Sprintf("no fixture is called %s: there is no %s", e.name, e.folder)
+}
+func (e *noFixtureError) Unwrap() error { return fs.ErrNotExist }
 
 // fixtureFiles lists the manifest files of a fixture: those of a folder below dir, or a path relative to the scenario's file.
 func fixtureFiles(s *scenario.Scenario, dir, name string) ([]string, error) {
@@ -97,7 +109,7 @@ func fixtureFiles(s *scenario.Scenario, dir, name string) ([]string, error) {
 	}
 	info, err := os.Stat(folder)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("no such fixture: %s%s", name, scenario.DidYouMean(name, folders(dir)))
+		return nil, &noFixtureError{name: name, folder: folder}
 	}
 	if err != nil {
 		return nil, err
@@ -132,45 +144,4 @@ func folders(dir string) []string {
 		}
 	}
 	return out
-}
-
-// loadClient is the workload that the load comes from.
-func loadClient(s *scenario.Scenario, image string) []*unstructured.Unstructured {
-	ns := s.Spec.Namespace
-	podLabels := map[string]any{"app": ClientName}
-	for k, v := range s.Spec.Client.Labels {
-		podLabels[k] = v
-	}
-	template := map[string]any{
-		"metadata": map[string]any{"labels": podLabels},
-		"spec": map[string]any{
-			"serviceAccountName": s.Spec.Client.ServiceAccount,
-			"containers":         []any{map[string]any{"name": "load", "image": image}},
-		},
-	}
-	if !s.Spec.Client.Sidecar {
-		template["metadata"].(map[string]any)["annotations"] = map[string]any{"sidecar.istio.io/inject": "false"}
-	}
-	return []*unstructured.Unstructured{
-		{Object: map[string]any{
-			"apiVersion": "v1", "kind": "ServiceAccount",
-			"metadata": map[string]any{"name": s.Spec.Client.ServiceAccount, "namespace": ns},
-		}},
-		{Object: map[string]any{
-			"apiVersion": "apps/v1", "kind": "Deployment",
-			"metadata": map[string]any{"name": ClientName, "namespace": ns},
-			"spec": map[string]any{
-				"replicas": int64(1), "selector": map[string]any{"matchLabels": map[string]any{"app": ClientName}}, "template": template,
-			},
-		}},
-	}
-}
-
-// meshPolicy is the mTLS mode of the scenario's namespace.
-func meshPolicy(s *scenario.Scenario) *unstructured.Unstructured {
-	return &unstructured.Unstructured{Object: map[string]any{
-		"apiVersion": "security.istio.io/v1", "kind": "PeerAuthentication",
-		"metadata": map[string]any{"name": "default", "namespace": s.Spec.Namespace},
-		"spec":     map[string]any{"mtls": map[string]any{"mode": s.Spec.Mesh.MTLS}},
-	}}
 }

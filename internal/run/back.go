@@ -7,18 +7,20 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"squall/internal/mesh"
 	"squall/internal/record"
 )
 
-// back rolls the changes back, verifies that what was there is back, and lets the baseline's load run once more. It works after
-// ctx has ended, within rollbackWithin. failure is why the run did not get to its end, nil when it did.
+// back rolls the changes back, verifies that what was there is back, and lets the baseline's load run once more. The rollback works
+// after ctx has ended, within rollbackWithin. failure is why the run did not get to its end, nil when it did.
 func (r *runner) back(ctx context.Context, failure error) error {
 	if r.objects == nil {
 		r.man.Rollback = record.Rollback{Tried: true, Objects: "ok", Proxies: "ok"}
 		return nil // nothing was there to be changed
 	}
-	undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackWithin)
+	undo, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), rollbackWithin, fmt.Errorf("the rollback took longer than %s", rollbackWithin))
 	defer cancel()
 	start := time.Now()
 	at := r.since()
@@ -33,8 +35,8 @@ func (r *runner) back(ctx context.Context, failure error) error {
 	if !r.canRecover(failure) {
 		return nil
 	}
-	if err := r.phase(undoOr(ctx, undo, failure), r.Plan.Recovery); err != nil {
-		return fmt.Errorf("recovery: %w", err)
+	if err := r.phase(ctx, r.Plan.Recovery); err != nil {
+		return r.explain(ctx, fmt.Errorf("recovery: %w", err))
 	}
 	return nil
 }
@@ -43,14 +45,6 @@ func (r *runner) back(ctx context.Context, failure error) error {
 func (r *runner) canRecover(failure error) bool {
 	var halt *haltError
 	return r.Plan.Recovery != nil && (failure == nil || errors.As(failure, &halt))
-}
-
-// undoOr is the context for the recovery: the run's own, unless a halt has ended it.
-func undoOr(run, undo context.Context, failure error) context.Context {
-	if failure == nil {
-		return run
-	}
-	return undo
 }
 
 // undo restores the objects and verifies it at the API and at the proxies.
@@ -63,28 +57,62 @@ func (r *runner) undo(ctx context.Context, failure error) record.Rollback {
 	}
 	changes := r.journal.Open()
 	originals := Originals(changes)
-	fail(r.journal.Undo(ctx, r.objects))
-	for ref, before := range originals {
+	was := map[mesh.Ref]*unstructured.Unstructured{}
+	for ref := range originals {
 		now, err := r.objects.Get(ctx, ref)
 		fail(err)
-		r.changed = append(r.changed, object("rollback", "restored", ref, now, before))
+		was[ref] = now
 	}
+	fail(r.journal.Undo(ctx, r.objects))
+	for _, c := range changes {
+		if now, ok := was[c.Ref]; ok {
+			r.changed = append(r.changed, object("rollback", "restored", c.Ref, now, originals[c.Ref]))
+			delete(was, c.Ref) // each object once, in the order of the changes
+		}
+	}
+	r.applied = nil
 	left, err := Leftovers(ctx, r.objects, originals)
 	fail(err)
-	out.Objects = "ok"
-	if len(left) > 0 {
+	switch {
+	case len(left) > 0:
 		out.Objects = strings.Join(left, "; ")
+	case err == nil:
+		out.Objects = "ok"
 	}
 	var dead *meshError
 	if errors.As(failure, &dead) || r.before == nil {
 		return out // there is nobody left to acknowledge it
 	}
-	live, cancel := context.WithTimeoutCause(ctx, liveWithin, fmt.Errorf("not within %s", liveWithin))
-	defer cancel()
 	out.Proxies = "ok"
-	if err := mesh.AwaitConfigs(live, r.Env, r.proxies, r.before); err != nil {
+	if err := r.awaitBack(ctx); err != nil {
 		out.Proxies = err.Error()
 	}
 	fail(r.saveConfigs(ctx, "after"))
 	return out
+}
+
+// awaitBack waits until the proxies have the configuration from before. Of pods that a change of their workload brought, and that
+// were not there before, it can only be awaited that they acknowledge all.
+func (r *runner) awaitBack(ctx context.Context) error {
+	if r.workloads {
+		proxies, err := awaitReady(ctx, r.Env, r.objects, r.Plan.Namespaces)
+		if err == nil {
+			err = r.enlist(ctx, proxies)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, liveWithin, fmt.Errorf("not within %s", liveWithin))
+	defer cancel()
+	var known []record.Proxy
+	for _, p := range r.proxies {
+		if r.before[p.Pod] != nil {
+			known = append(known, p)
+		}
+	}
+	if err := mesh.AwaitConfigs(ctx, r.Env, known, r.before); err != nil {
+		return err
+	}
+	return mesh.AwaitAcknowledged(ctx, r.Env, r.proxies)
 }

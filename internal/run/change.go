@@ -37,11 +37,12 @@ func (r *runner) applyChanges(ctx context.Context, p *plan.Phase) (sent time.Tim
 	if !kubernetes {
 		return sent, unmarked, nil
 	}
+	r.workloads = true
 	proxies, err := awaitReady(ctx, r.Env, r.objects, r.Plan.Namespaces)
-	if err == nil {
-		r.proxies = proxies
+	if err != nil {
+		return sent, nil, err
 	}
-	return sent, unmarked, err
+	return sent, unmarked, r.enlist(ctx, proxies)
 }
 
 // applyOne notes the undo, then makes the object be after; sent is when it was sent.
@@ -61,6 +62,7 @@ func (r *runner) applyOne(
 	if err != nil {
 		return nil, sent, fmt.Errorf("%s: %w", step, err)
 	}
+	r.remember(stored)
 	action := "changed"
 	if before == nil {
 		action = "created"
@@ -127,7 +129,7 @@ func (r *runner) awaitChanges(ctx context.Context, p *plan.Phase, start time.Tim
 		}
 		concerned := r.proxies
 		if c.Host != "" {
-			if concerned = mesh.Knows(r.before, r.proxies, c.Host); len(concerned) == 0 {
+			if concerned = mesh.Knows(r.configs, r.proxies, c.Host); len(concerned) == 0 {
 				return nil, fmt.Errorf("%s: no proxy knows the host %s", c.Step, c.Host)
 			}
 		}

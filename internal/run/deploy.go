@@ -16,11 +16,12 @@ import (
 func (r *runner) deploy(ctx context.Context) error {
 	start := r.since()
 	r.Progress.Say("starting the mesh (%s)", r.Env.Name())
-	var err error
-	if r.objects, r.proxies, err = Deploy(ctx, r.Env, r.Plan); err != nil {
+	objects, proxies, err := Deploy(ctx, r.Env, r.Plan)
+	r.objects = objects
+	if err != nil {
 		return err
 	}
-	if err := r.survey(ctx); err != nil {
+	if err := r.survey(ctx, proxies); err != nil {
 		return err
 	}
 	r.man.Versions = maps.Clone(r.man.Versions)
@@ -36,13 +37,11 @@ func (r *runner) deploy(ctx context.Context) error {
 }
 
 // survey saves the proxies and their configuration as they are before anything is changed.
-func (r *runner) survey(ctx context.Context) (err error) {
-	if err := r.Record.WriteProxies(r.proxies); err != nil {
+func (r *runner) survey(ctx context.Context, proxies []record.Proxy) error {
+	if err := r.enlist(ctx, proxies); err != nil {
 		return err
 	}
-	if r.before, err = mesh.Configs(ctx, r.Env, r.proxies); err != nil {
-		return err
-	}
+	r.before = r.configs
 	return r.saveConfigs(ctx, "before")
 }
 
@@ -60,7 +59,7 @@ func (r *runner) saveConfigs(ctx context.Context, when string) error {
 }
 
 // client is the load generator's pod.
-func (r *runner) client(ctx context.Context) (string, error) {
+func (r *runner) client() (string, error) {
 	for _, p := range r.proxies {
 		if p.Client {
 			return p.Pod, nil

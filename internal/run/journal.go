@@ -7,10 +7,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	kjson "k8s.io/apimachinery/pkg/util/json"
 
 	"squall/internal/mesh"
 )
@@ -30,8 +33,9 @@ type Entry struct {
 // Journal is the write-ahead log of undos. An entry is on disk before the change it undoes is sent, so that a run that was
 // killed at any moment can be rolled back from the file alone.
 type Journal struct {
-	path string
 	f    *os.File
+	end  int64 // where the next entry begins
+	torn bool  // what is behind end could not be cut off
 	seq  int
 	open []Entry // not undone, in the order they were made
 }
@@ -50,10 +54,7 @@ func OpenJournal(path string) (*Journal, error) {
 	if err := f.Truncate(end); err != nil {
 		return nil, errors.Join(fmt.Errorf("journal: %w", err), f.Close())
 	}
-	if _, err := f.Seek(end, 0); err != nil {
-		return nil, errors.Join(fmt.Errorf("journal: %w", err), f.Close())
-	}
-	j := &Journal{path: path, f: f}
+	j := &Journal{f: f, end: end}
 	for _, e := range entries {
 		j.note(e)
 	}
@@ -71,15 +72,29 @@ func readJournal(path string) (entries []Entry, end int64, err error) {
 	sc := bufio.NewReader(bytes.NewReader(b))
 	for line := 1; ; line++ {
 		text, err := sc.ReadBytes('\n')
-		if err != nil { // the end, or a line that was cut off
+		if errors.Is(err, io.EOF) { // the end, or a line that was cut off
 			return entries, end, nil
 		}
 		var e Entry
-		if err := json.Unmarshal(text, &e); err != nil {
+		if err == nil {
+			err = kjson.Unmarshal(text, &e) // whole numbers stay whole
+		}
+		if err == nil {
+			err = e.valid()
+		}
+		if err != nil {
 			return nil, 0, fmt.Errorf("%s:%d: the journal is damaged: %w", path, line, err)
 		}
 		entries, end = append(entries, e), end+int64(len(text))
 	}
+}
+
+// valid says what is missing in an entry that was read.
+func (e Entry) valid() error {
+	if e.Undone == 0 && (e.Seq < 1 || e.Ref.APIVersion == "" || e.Ref.Kind == "" || e.Ref.Name == "") {
+		return errors.New("it is neither an undo with its number and its object nor a note that one was done")
+	}
+	return nil
 }
 
 func (j *Journal) note(e Entry) {
@@ -91,26 +106,38 @@ func (j *Journal) note(e Entry) {
 	j.seq = max(j.seq, e.Seq)
 }
 
-// Add notes an undo; it returns when the entry is on disk.
+// Add notes an undo; it returns when the entry is on disk. After an error it is not there, and the change must not be made.
 func (j *Journal) Add(phase, step string, ref mesh.Ref, before *unstructured.Unstructured) error {
 	e := Entry{Seq: j.seq + 1, Phase: phase, Step: step, Ref: ref}
 	if before != nil {
 		e.Before = before.Object
 	}
-	return j.write(e)
+	if err := j.write(e); err != nil {
+		return fmt.Errorf("journal: the undo of %s could not be noted, so nothing was changed: %w", ref, err)
+	}
+	return nil
 }
 
+// write appends an entry. One that is not wholly on disk is cut off again: a line that was torn in the middle of the file would
+// spoil those after it.
 func (j *Journal) write(e Entry) error {
+	if j.torn {
+		return fmt.Errorf("%s ends in a torn line after an earlier error", j.f.Name())
+	}
 	b, err := json.Marshal(e)
 	if err != nil {
-		return fmt.Errorf("journal: %w", err)
+		return err
 	}
-	if _, err := j.f.Write(append(b, '\n')); err != nil {
-		return fmt.Errorf("journal: %w; nothing was changed", err)
+	n, err := j.f.WriteAt(append(b, '\n'), j.end)
+	if err == nil {
+		err = j.f.Sync()
 	}
-	if err := j.f.Sync(); err != nil {
-		return fmt.Errorf("journal: %w; nothing was changed", err)
+	if err != nil {
+		cut := j.f.Truncate(j.end)
+		j.torn = cut != nil
+		return errors.Join(err, cut)
 	}
+	j.end += int64(n)
 	j.note(e)
 	return nil
 }
@@ -131,29 +158,41 @@ func (j *Journal) Undo(ctx context.Context, o *mesh.Objects) error {
 			continue
 		}
 		if err := j.write(Entry{Undone: e.Seq}); err != nil {
-			errs = append(errs, err)
+			errs = append(errs, fmt.Errorf("journal: %s was restored, but that could not be noted: %w", e.Ref, err))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// object is what the entry restores, nil for nothing.
+// object is what the entry restores, nil for nothing. It has no UID: an object that somebody made anew meanwhile is restored too.
 func (e Entry) object() *unstructured.Unstructured {
 	if e.Before == nil {
 		return nil
 	}
-	return &unstructured.Unstructured{Object: e.Before}
+	u := (&unstructured.Unstructured{Object: e.Before}).DeepCopy()
+	u.SetUID("")
+	return u
 }
 
-// Originals are, for each object that the entries are about, what it was before the first of them.
+// Originals are, for each object that the entries are about, what it was before the first of them. An object that was changed
+// through several versions of its API is one object, named as in its first entry.
 func Originals(entries []Entry) map[mesh.Ref]*unstructured.Unstructured {
 	out := map[mesh.Ref]*unstructured.Unstructured{}
+	seen := map[identity]bool{}
 	for _, e := range entries {
-		if _, ok := out[e.Ref]; !ok {
+		if id := identify(e.Ref); !seen[id] {
+			seen[id] = true
 			out[e.Ref] = e.object()
 		}
 	}
 	return out
+}
+
+// identity is what an object is called in every version of its API.
+type identity struct{ group, kind, namespace, name string }
+
+func identify(r mesh.Ref) identity {
+	return identity{schema.FromAPIVersionAndKind(r.APIVersion, r.Kind).Group, r.Kind, r.Namespace, r.Name}
 }
 
 // Leftovers says, for each original, how the object differs from it now; nothing when all are as they were.

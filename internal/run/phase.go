@@ -36,23 +36,45 @@ func (r *runner) phase(ctx context.Context, p *plan.Phase) error {
 		return err
 	}
 	spec.WarmUp = 0
-	if err := r.snapshot(ctx, p.Name, "before"); err != nil {
+	if err := r.snapshot(ctx, p.Name, record.Before); err != nil {
 		return err
 	}
-	capture, err := r.Env.CaptureAccess(func(pod string) (mesh.LineWriter, error) { return r.Record.AccessWriter(p.Name, pod) })
+	requests, err := r.Record.RequestWriter(p.Name)
 	if err != nil {
 		return err
 	}
-	result, loadErr := r.load(ctx, p, spec)
-	result.WarmUp = warm
-	gather, cancel := context.WithTimeout(context.WithoutCancel(ctx), gatherWithin)
-	defer cancel()
-	result.Complete = "ok"
-	if err := errors.Join(r.snapshot(gather, p.Name, "after"), capture.Stop()); err != nil {
-		result.Complete = err.Error()
-		r.event(record.Event{Phase: p.Name, Kind: "error", Text: err.Error()})
+	capture, err := r.capture(p.Name)
+	if err != nil {
+		return errors.Join(err, requests.Close())
 	}
-	return errors.Join(loadErr, r.Record.WriteLoad(p.Name, result))
+	result, loadErr := r.load(ctx, p, spec, requests)
+	gather, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), gatherWithin, fmt.Errorf("not within %s", gatherWithin))
+	defer cancel()
+	incomplete := errors.Join(r.snapshot(gather, p.Name, record.After), capture.Stop())
+	if result == nil {
+		return errors.Join(loadErr, incomplete) // no load: that is not a load of 0 requests
+	}
+	result.WarmUp, result.Complete = warm, "ok"
+	if incomplete != nil {
+		result.Complete = incomplete.Error()
+		r.event(record.Event{Phase: p.Name, Kind: "error", Text: incomplete.Error()})
+	}
+	return errors.Join(loadErr, r.Record.WriteLoad(p.Name, *result), r.unchanged(gather), r.sameProxies(gather))
+}
+
+// capture sends the access logs of all proxies to files of the phase. The files are made at once: an empty one says that
+// a proxy had no request, a missing one says nothing.
+func (r *runner) capture(phase string) (mesh.Capture, error) {
+	for _, p := range r.proxies {
+		w, err := r.Record.AccessWriter(phase, p.Pod)
+		if err != nil {
+			return nil, err
+		}
+		if err := w.Close(); err != nil {
+			return nil, err
+		}
+	}
+	return r.Env.CaptureAccess(func(pod string) (mesh.LineWriter, error) { return r.Record.AccessWriter(phase, pod) })
 }
 
 // dial is where the load generator reaches the host of its URL: its own proxy, or an endpoint when it has none.
@@ -65,14 +87,10 @@ func (r *runner) dial(ctx context.Context, target string) (string, error) {
 	if !ok {
 		return "", fmt.Errorf("the environment %s has no place for the load generator", r.Env.Name())
 	}
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"http": "80", "https": "443", "grpc": "80"}[u.Scheme]
-	}
 	if !r.Plan.Scenario.Spec.Client.Sidecar {
-		return mesh.AnyEndpoint(ctx, r.objects, r.Plan.Spec.Namespace, u.Hostname(), port)
+		return mesh.AnyEndpoint(ctx, r.objects, r.Plan.Spec.Namespace, u.Hostname(), plan.Port(u))
 	}
-	pod, err := r.client(ctx)
+	pod, err := r.client()
 	if err != nil {
 		return "", err
 	}
@@ -80,7 +98,7 @@ func (r *runner) dial(ctx context.Context, target string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return net.JoinHostPort(ip, port), nil
+	return net.JoinHostPort(ip, plan.Port(u)), nil
 }
 
 // warmUp makes the calls that come before what is counted and recorded.
@@ -115,12 +133,9 @@ func (r *runner) snapshot(ctx context.Context, phase string, when record.When) e
 	return errors.Join(errs...)
 }
 
-// load drives the phase's load, shows its progress and watches the halt conditions.
-func (r *runner) load(ctx context.Context, p *plan.Phase, spec load.Spec) (record.Load, error) {
-	requests, err := r.Record.RequestWriter(p.Name)
-	if err != nil {
-		return record.Load{}, err
-	}
+// load drives the phase's load, shows its progress and watches the halt conditions. What it returns is nil when there was no load.
+// It closes requests.
+func (r *runner) load(ctx context.Context, p *plan.Phase, spec load.Spec, requests *record.RequestWriter) (result *record.Load, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	sink := &sink{requests: requests}
@@ -128,22 +143,31 @@ func (r *runner) load(ctx context.Context, p *plan.Phase, spec load.Spec) (recor
 		sink.halts = append(sink.halts, h.Watch())
 	}
 	progress := &load.Progress{}
-	watched := make(chan struct{})
 	watch, stop := context.WithCancel(ctx)
+	watched := make(chan error, 1)
 	go func() {
-		defer close(watched)
-		r.watchLoad(watch, cancel, p, progress, sink)
+		err := r.guarded(func() error { r.watchLoad(watch, cancel, p, progress, sink); return nil })
+		if err != nil {
+			cancel(err)
+		}
+		watched <- err
 	}()
 	at := r.since()
-	result, err := load.Run(ctx, spec, load.Output{Base: r.base, Sink: sink, Progress: progress})
+	got, err := load.Run(ctx, spec, load.Output{Base: r.base, Sink: sink, Progress: progress})
 	stop()
-	<-watched
-	r.event(record.Event{At: at, Took: r.since() - at, Phase: p.Name, Kind: "load", Text: fmt.Sprintf("%d requests at %.0f/s", result.Count, result.QPS)})
-	r.Progress.Load(p.Name, time.Since(r.base.Add(time.Duration(at*float64(time.Second)))), spec.Requests, progress.Snapshot())
-	if result.Interrupted != "" {
+	err = errors.Join(err, <-watched, requests.Close())
+	if got.URL == "" {
+		return nil, err // it was refused
+	}
+	took := r.since() - at
+	r.event(record.Event{At: at, Took: took, Phase: p.Name, Kind: "load", Text: fmt.Sprintf("%d requests at %.0f/s", got.Count, got.QPS)})
+	if got.Interrupted != "" {
 		err = errors.Join(err, fmt.Errorf("the load was broken off: %w", context.Cause(ctx)))
 	}
-	return result, errors.Join(err, requests.Close())
+	return &got, errors.Join(err, r.guarded(func() error {
+		r.Progress.Load(p.Name, time.Duration(took*float64(time.Second)), spec.Requests, progress.Snapshot())
+		return nil
+	}))
 }
 
 // watchLoad shows the progress and breaks the load off when a halt condition holds.

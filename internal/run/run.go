@@ -9,6 +9,8 @@ import (
 	"runtime"
 	"time"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"squall/internal/load"
 	"squall/internal/mesh"
 	"squall/internal/plan"
@@ -29,6 +31,7 @@ const (
 	liveWithin     = 15 * time.Second // a change at all proxies
 	gatherWithin   = 5 * time.Second  // stats and access logs after a phase
 	rollbackWithin = 60 * time.Second
+	deathWithin    = 100 * time.Millisecond // from what a process's death breaks to the news of it
 )
 
 // Progress is told what a run is doing, from several goroutines.
@@ -77,8 +80,15 @@ type runner struct {
 	events  *record.EventLog
 	objects *mesh.Objects
 	journal *Journal
-	proxies []record.Proxy
-	before  map[string]*mesh.Config // each proxy's configuration before the first change
+
+	proxies   []record.Proxy // as they are now
+	ever      []record.Proxy // all that there were
+	starts    map[string]time.Time
+	configs   map[string]*mesh.Config // of the proxies, when they were enlisted
+	before    map[string]*mesh.Config // each proxy's configuration before the first change
+	workloads bool                    // a change was about what is not Istio's, so that pods may have come and gone
+
+	applied []*unstructured.Unstructured // what the API stored of the changes that are in force
 	changed []record.Object
 }
 
@@ -101,6 +111,9 @@ func Run(ctx context.Context, o Options) (err error) {
 
 	failure := r.guarded(func() error { return r.forward(limited) })
 	failure = errors.Join(failure, r.guarded(func() error { return r.back(limited, failure) }))
+	if failure == nil {
+		failure = context.Cause(limited) // what ended the run after all was done has been seen by nobody yet
+	}
 	down := r.guarded(func() error { return r.down(limited) })
 	return r.end(errors.Join(failure, down))
 }
@@ -134,7 +147,7 @@ func (r *runner) begin() (err error) {
 	if err := r.Record.WriteJSON(record.SpecFile, r.Plan.Spec); err != nil {
 		return err
 	}
-	if err := r.Record.WriteJSON("plan.json", r.Plan.Document()); err != nil {
+	if err := r.Record.WriteJSON(record.PlanFile, r.Plan.Document()); err != nil {
 		return err
 	}
 	if err := r.writeOwner(); err != nil {
@@ -143,7 +156,7 @@ func (r *runner) begin() (err error) {
 	if r.events, err = r.Record.Events(); err != nil {
 		return err
 	}
-	r.journal, err = OpenJournal(r.Record.Path("journal.ndjson"))
+	r.journal, err = OpenJournal(r.Record.Path(record.JournalFile))
 	return err
 }
 
@@ -191,19 +204,29 @@ func (r *runner) event(e record.Event) {
 // forward brings the mesh up, deploys the fixtures and goes through the phases.
 func (r *runner) forward(ctx context.Context) error {
 	if err := r.deploy(ctx); err != nil {
-		return cause(ctx, err)
+		return r.explain(ctx, err)
 	}
 	for i := range r.Plan.Phases {
 		p := &r.Plan.Phases[i]
 		if err := r.phase(ctx, p); err != nil {
-			return cause(ctx, fmt.Errorf("%s: %w", p.Name, err))
+			return r.explain(ctx, fmt.Errorf("%s: %w", p.Name, err))
 		}
 	}
 	return nil
 }
 
-// cause puts the reason why ctx ended before what failed because of it.
-func cause(ctx context.Context, err error) error {
+// explain puts the reason why ctx ended before what failed because of it. Where a part of the mesh is the reason, the failure is
+// often seen before its death is: that is waited for.
+func (r *runner) explain(ctx context.Context, err error) error {
+	var halt *haltError
+	if !errors.As(err, &halt) {
+		death := time.NewTimer(deathWithin)
+		defer death.Stop()
+		select {
+		case <-ctx.Done():
+		case <-death.C:
+		}
+	}
 	why := context.Cause(ctx)
 	if why == nil || errors.Is(err, why) {
 		return err

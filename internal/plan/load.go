@@ -1,0 +1,100 @@
+package plan
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"squall/internal/load"
+	"squall/internal/scenario"
+	"squall/internal/step"
+)
+
+// load translates a load and checks its target against the services. ok is false when it was reported as wrong.
+func (b *builder) load(path string, l *scenario.LoadSpec) (load.Spec, bool) {
+	if l == nil {
+		b.errs = append(b.errs, b.scenario.Problem(path, "is missing", "give the stage a load, or the baseline"))
+		return load.Spec{}, false
+	}
+	spec := load.Spec{
+		URL: loadURL(l.URL), Protocol: load.Protocol(l.Protocol), Method: l.Method, Body: []byte(l.Body), Connections: l.Connections,
+		QPS: l.QPS, Requests: l.Requests, Duration: time.Duration(l.Duration), Timeout: time.Duration(l.Timeout), WarmUp: l.WarmUp,
+		VersionHeader: l.VersionHeader, Jitter: l.Jitter, Uniform: l.Uniform, NoCatchUp: l.NoCatchUp, Seed: b.scenario.Spec.Seed,
+		RequestID: true,
+	}
+	for name, value := range l.Headers {
+		spec.Headers = append(spec.Headers, load.Header{Name: name, Value: value})
+	}
+	slices.SortFunc(spec.Headers, func(a, c load.Header) int { return strings.Compare(a.Name, c.Name) })
+	before := len(b.errs)
+	if err := spec.Validate(); err != nil {
+		for _, line := range strings.Split(err.Error(), "\n") {
+			field, what, _ := strings.Cut(strings.TrimPrefix(line, "load: "), ": ")
+			b.errs = append(b.errs, b.scenario.Problem(path+"."+field, what, ""))
+		}
+	}
+	b.target(path, l.URL)
+	return spec, len(b.errs) == before
+}
+
+// loadURL is the URL as package load takes it: gRPC is a protocol there and no scheme.
+func loadURL(raw string) string {
+	if rest, ok := strings.CutPrefix(raw, "grpc://"); ok {
+		return "http://" + rest
+	}
+	return raw
+}
+
+// target reports a URL whose host is no service, or whose port the service does not have.
+func (b *builder) target(path, raw string) {
+	u, err := url.Parse(raw)
+	if err != nil || u.Hostname() == "" {
+		return // reported by the load's own validation
+	}
+	set := step.NewSet(b.objects)
+	ns := b.scenario.Spec.Namespace
+	host, ok := set.Resolve(u.Hostname(), ns)
+	if !ok {
+		b.errs = append(b.errs, b.scenario.Problem(path+".url", fmt.Sprintf("no service is called %q", u.Hostname()),
+			scenario.DidYouMean(u.Hostname(), set.Hosts(ns))))
+		return
+	}
+	for _, o := range b.objects {
+		if o.GetKind() == "Service" && o.GetName() == host.Short && o.GetNamespace() == host.Namespace {
+			b.port(path, u, o)
+		}
+	}
+}
+
+// Port is the port that a load's URL means.
+func Port(u *url.URL) string {
+	if p := u.Port(); p != "" {
+		return p
+	}
+	if u.Scheme == "https" {
+		return "443"
+	}
+	return "80"
+}
+
+func (b *builder) port(path string, u *url.URL, service *unstructured.Unstructured) {
+	ports, _, err := unstructured.NestedSlice(service.Object, "spec", "ports")
+	if err != nil {
+		return // the API will refuse it
+	}
+	var have []string
+	for _, p := range ports {
+		if m, ok := p.(map[string]any); ok {
+			have = append(have, fmt.Sprint(m["port"]))
+		}
+	}
+	if n, err := strconv.Atoi(Port(u)); err == nil && !slices.Contains(have, strconv.Itoa(n)) {
+		b.errs = append(b.errs, b.scenario.Problem(path+".url", fmt.Sprintf("service %s has no port %d", service.GetName(), n),
+			"it has "+strings.Join(have, ", ")))
+	}
+}

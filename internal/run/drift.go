@@ -1,0 +1,95 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"squall/internal/mesh"
+)
+
+// remember keeps what the API stored of a change, in place of what an earlier stage made of the same object.
+func (r *runner) remember(stored *unstructured.Unstructured) {
+	id := identify(mesh.RefOf(stored))
+	i := slices.IndexFunc(r.applied, func(u *unstructured.Unstructured) bool { return identify(mesh.RefOf(u)) == id })
+	if i < 0 {
+		r.applied = append(r.applied, stored)
+		return
+	}
+	r.applied[i] = stored
+}
+
+// unchanged is an error when somebody else changed an object of the stages so far while the load ran: then what was measured is
+// not what the scenario says.
+func (r *runner) unchanged(ctx context.Context) error {
+	var errs []error
+	for _, stored := range r.applied {
+		errs = append(errs, drift(ctx, r.objects, stored))
+	}
+	return errors.Join(errs...)
+}
+
+// drift is an error when the object is not what was stored. Labels and annotations that others add are no drift.
+func drift(ctx context.Context, o *mesh.Objects, stored *unstructured.Unstructured) error {
+	ref := mesh.RefOf(stored)
+	now, err := o.Get(ctx, ref)
+	if err != nil {
+		return err
+	}
+	if now == nil {
+		return fmt.Errorf("the change was reverted during the stage: somebody deleted %s", ref)
+	}
+	want := stored.DeepCopy()
+	want.Object["metadata"] = now.DeepCopy().Object["metadata"]
+	want.SetLabels(over(now.GetLabels(), stored.GetLabels()))
+	want.SetAnnotations(over(now.GetAnnotations(), stored.GetAnnotations()))
+	diff, err := o.Difference(ctx, ref, want)
+	switch {
+	case err != nil:
+		return err
+	case diff != "":
+		return fmt.Errorf("the change was reverted by %s during the stage: %s", others(stored, now), diff)
+	case stored.GetUID() != now.GetUID():
+		return fmt.Errorf("the change was reverted for a time during the stage: %s was deleted and made again", ref)
+	case stored.GetGeneration() != now.GetGeneration():
+		return fmt.Errorf("the change was reverted for a time by %s during the stage: %s is in generation %d, not %d",
+			others(stored, now), ref, now.GetGeneration(), stored.GetGeneration())
+	}
+	return nil
+}
+
+func over(base, on map[string]string) map[string]string {
+	out := map[string]string{}
+	for _, m := range []map[string]string{base, on} {
+		for k, v := range m {
+			out[k] = v
+		}
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	return out
+}
+
+// others names the field managers that wrote the object since it was stored.
+func others(stored, now *unstructured.Unstructured) string {
+	var out []string
+	for _, e := range now.GetManagedFields() {
+		known := slices.ContainsFunc(stored.GetManagedFields(), func(s metav1.ManagedFieldsEntry) bool {
+			return s.Manager == e.Manager && s.Operation == e.Operation && s.Subresource == e.Subresource && s.Time.Equal(e.Time) &&
+				s.FieldsV1.String() == e.FieldsV1.String()
+		})
+		if !known && e.Manager != mesh.FieldManager && !slices.Contains(out, e.Manager) {
+			out = append(out, e.Manager)
+		}
+	}
+	if len(out) == 0 {
+		return "somebody"
+	}
+	return strings.Join(out, ", ")
+}

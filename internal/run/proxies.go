@@ -1,0 +1,87 @@
+package run
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"squall/internal/mesh"
+	"squall/internal/record"
+)
+
+// startsWithin is how far two readings of when a proxy started may lie apart: Envoy tells its age in whole seconds.
+const startsWithin = 2 * time.Second
+
+// enlist takes the proxies for those of the mesh from now on, and saves them beside those of before: a check that is about a
+// service has to know every pod that was ever behind it.
+func (r *runner) enlist(ctx context.Context, proxies []record.Proxy) error {
+	r.proxies = proxies
+	for _, p := range proxies {
+		i := slices.IndexFunc(r.ever, func(e record.Proxy) bool { return e.Pod == p.Pod })
+		if i < 0 {
+			r.ever = append(r.ever, p)
+		} else {
+			r.ever[i] = p
+		}
+	}
+	slices.SortFunc(r.ever, func(a, b record.Proxy) int { return strings.Compare(a.Pod, b.Pod) })
+	if err := r.Record.WriteProxies(r.ever); err != nil {
+		return err
+	}
+	r.starts = map[string]time.Time{}
+	for _, p := range proxies {
+		at, err := r.startOf(ctx, p.Pod)
+		if err != nil {
+			return err
+		}
+		r.starts[p.Pod] = at
+	}
+	configs, err := mesh.Configs(ctx, r.Env, proxies)
+	r.configs = configs
+	return err
+}
+
+// startOf is when the pod's proxy started, to within a second.
+func (r *runner) startOf(ctx context.Context, pod string) (time.Time, error) {
+	body, err := r.Env.Admin(ctx, pod, "GET", "/server_info")
+	if err != nil {
+		return time.Time{}, fmt.Errorf("state of the proxy of %s: %w", pod, err)
+	}
+	at := time.Now()
+	var info struct {
+		State  string `json:"state"`
+		Uptime string `json:"uptime_current_epoch"`
+	}
+	if err := json.Unmarshal(body, &info); err != nil {
+		return time.Time{}, fmt.Errorf("state of the proxy of %s: %w", pod, err)
+	}
+	if info.State != "LIVE" {
+		return time.Time{}, fmt.Errorf("the proxy of %s is %q, not LIVE", pod, info.State)
+	}
+	up, err := time.ParseDuration(info.Uptime)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("age of the proxy of %s: %w", pod, err)
+	}
+	return at.Add(-up), nil
+}
+
+// sameProxies is an error when a proxy is not live or was started anew since it was enlisted: its counters began at 0 again.
+func (r *runner) sameProxies(ctx context.Context) error {
+	var errs []error
+	for _, p := range r.proxies {
+		at, err := r.startOf(ctx, p.Pod)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if later := at.Sub(r.starts[p.Pod]); later.Abs() > startsWithin {
+			errs = append(errs, fmt.Errorf("the proxy of %s was started again: it began %s after the one that was there before",
+				p.Pod, later.Round(time.Second)))
+		}
+	}
+	return errors.Join(errs...)
+}
