@@ -18,6 +18,7 @@ const (
 	JournalFile  = "journal.ndjson"
 	EventsFile   = "events.ndjson"
 	ProxiesFile  = "proxies.json"
+	ObjectsFile  = "objects.json"
 	ResultFile   = "result.json"
 	JUnitFile    = "junit.xml"
 	ReportFile   = "report.html"

@@ -9,6 +9,7 @@
 //	journal.ndjson                    write-ahead undo journal
 //	events.ndjson                     Event: the timeline
 //	proxies.json                      Proxy: the pods that have a sidecar
+//	objects.json                      Object: a list of what the run created, changed and restored
 //	phases/PHASE/load.json            Load: what was asked and what was achieved
 //	phases/PHASE/requests.ndjson      Request: one line a call, as the client saw it
 //	phases/PHASE/access/POD.ndjson    Access: one line an access log entry of that pod's proxy
@@ -139,7 +140,7 @@ type Sample struct {
 	Joined   bool // whether an access log entry was found
 }
 
-// Object is one object that the run created, changed or restored: objects.json is a list of them.
+// Object is one object that the run created, changed or restored.
 type Object struct {
 	Phase  string `json:"phase"`
 	Action string `json:"action"` // created, changed or restored

@@ -128,7 +128,7 @@ func (a *aggregator) widen() {
 }
 
 func (a *aggregator) addLatency(seconds float64, answer int) {
-	ns := int64(hdrMax)
+	ns := hdrMax
 	if seconds*1e9 < float64(hdrMax) {
 		ns = max(0, int64(seconds*1e9))
 	}

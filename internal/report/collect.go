@@ -9,9 +9,6 @@ import (
 	"squall/internal/record"
 )
 
-// ObjectsFile is the name of the file of a run's folder that holds its []Object as JSON.
-const ObjectsFile = "objects.json"
-
 // maxEvents bounds the events that a report holds: of more, the first and the last half of it are kept.
 const maxEvents = 1000
 
@@ -22,7 +19,7 @@ func Collect(run *record.Run, result check.Result) (Data, error) {
 	c := collector{run: run, data: Data{Result: result, Dir: run.Dir()}}
 	c.note(record.ManifestFile, run.ReadJSON(record.ManifestFile, &c.data.Manifest))
 	c.note(record.SpecFile, run.ReadJSON(record.SpecFile, &c.data.Spec))
-	c.note(ObjectsFile, run.ReadJSON(ObjectsFile, &c.data.Objects))
+	c.note(record.ObjectsFile, run.ReadJSON(record.ObjectsFile, &c.data.Objects))
 	var err error
 	c.data.Proxies, err = run.Proxies()
 	c.note(record.ProxiesFile, err)

@@ -3,6 +3,7 @@ package report
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -76,6 +77,22 @@ func answersLine(p PhaseData) string {
 	return strings.Join(parts, ", ")
 }
 
+// loadErrors has, for each kind of failed calls, how many they are and the whole text of the first one's error.
+func loadErrors(p PhaseData) []string {
+	if p.Load == nil {
+		return nil
+	}
+	var out []string
+	for _, kind := range slices.Sorted(maps.Keys(p.Load.Errors)) {
+		name := kind
+		if i := slices.IndexFunc(p.Answers, func(a Answer) bool { return a.Error == kind }); i >= 0 {
+			name += " × " + formatCount(p.Answers[i].Count)
+		}
+		out = append(out, name+", the first: "+p.Load.Errors[kind])
+	}
+	return out
+}
+
 // phaseOf is the aggregated load of the phase, or nothing but its name.
 func phaseOf(d Data, name string) PhaseData {
 	i := slices.IndexFunc(d.Phases, func(p PhaseData) bool { return p.Name == name })
@@ -85,11 +102,11 @@ func phaseOf(d Data, name string) PhaseData {
 	return d.Phases[i]
 }
 
-// eventTexts are the texts of a phase's events of one kind, in order.
-func eventTexts(d Data, phase, kind string) []string {
+// liveTexts say of each change of a phase, in order, on how many proxies it is live.
+func liveTexts(d Data, phase string) []string {
 	var out []string
 	for _, e := range d.Events {
-		if e.Phase == phase && e.Kind == kind {
+		if e.Phase == phase && e.Kind == "live" {
 			out = append(out, e.Text)
 		}
 	}

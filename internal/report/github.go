@@ -41,7 +41,10 @@ func markdownSections(d Data) []string {
 	for _, p := range d.Result.Phases {
 		out = append(out, fmt.Sprintf("\n### %s %s: %s\n\n%s; load: %s\n\n", verdictMark(p.Verdict), p.Verdict, md(p.Name), md(reasonOf(p.Reason)),
 			md(loadLine(phaseOf(d, p.Name)))))
-		for _, live := range eventTexts(d, p.Name, "live") {
+		for _, e := range loadErrors(phaseOf(d, p.Name)) {
+			out = append(out, "- "+md(e)+"\n\n")
+		}
+		for _, live := range liveTexts(d, p.Name) {
 			out = append(out, "◆ "+md(live)+"\n\n")
 		}
 		out = append(out, markdownTable(p.Outcomes)...)

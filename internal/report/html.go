@@ -67,7 +67,8 @@ type phaseView struct {
 	Reason  string
 	Live    []string
 	Load    []fact
-	Note    string // in place of the load's facts
+	Errors  []string // of the load
+	Note    string   // in place of the load's facts
 	URL     string
 	Checks  []outcomeView
 	Proofs  []outcomeView

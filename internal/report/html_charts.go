@@ -73,17 +73,15 @@ func newBarChart(p PhaseData, classes []string) *barChart {
 		return nil
 	}
 	c := &barChart{Height: chartH, Bottom: plotBottom, TickEnd: plotBottom + 4, Legend: newLegend(p, classes)}
-	top := maxSum(p.Buckets)
-	n := float64(len(p.Buckets))
-	for i, b := range p.Buckets {
+	c.Columns = newColumns(p.Buckets, classes, func(i int) string {
 		from := p.Start + float64(i)*p.Width
-		title := fmt.Sprintf("%s to %s: %s", formatSeconds(from), formatSeconds(from+p.Width), countsText(p.Answers, b))
-		c.Columns = append(c.Columns, newColumn(float64(i)/n, 1/n, b, top, classes, title))
-	}
+		return fmt.Sprintf("%s to %s: %s", formatSeconds(from), formatSeconds(from+p.Width), countsText(p.Answers, p.Buckets[i]))
+	})
+	top := maxSum(p.Buckets)
 	for _, f := range []float64{1, 0.5} {
 		c.Grid = append(c.Grid, gridLine{plotBottom - f*plotHeight, formatNumber(roundTo(f*float64(top)/p.Width, 0)) + "/s"})
 	}
-	end := p.Start + n*p.Width
+	end := p.Start + float64(len(p.Buckets))*p.Width
 	for _, f := range []float64{0, 0.5, 1} {
 		c.Ticks = append(c.Ticks, tick{100 * f, formatSeconds(roundTo(p.Start+f*(end-p.Start), 4)), anchorAt(100 * f)})
 	}
@@ -103,11 +101,11 @@ func newHistogram(p PhaseData, classes []string) *histogram {
 	for i, b := range bins {
 		counts[i] = b.Counts
 	}
-	top, n := maxSum(counts), float64(len(bins))
-	for i, b := range bins {
-		title := fmt.Sprintf("%s to %s: %s", formatSeconds(b.Lo), formatSeconds(b.Hi), countsText(p.Answers, b.Counts))
-		h.Columns = append(h.Columns, newColumn(float64(i)/n, 1/n, b.Counts, top, classes, title))
-	}
+	h.Columns = newColumns(counts, classes, func(i int) string {
+		b := bins[i]
+		return fmt.Sprintf("%s to %s: %s", formatSeconds(b.Lo), formatSeconds(b.Hi), countsText(p.Answers, b.Counts))
+	})
+	top := maxSum(counts)
 	for _, f := range []float64{1, 0.5} {
 		h.Grid = append(h.Grid, gridLine{plotBottom - f*plotHeight, formatNumber(roundTo(f*float64(top), 0))})
 	}
@@ -151,19 +149,24 @@ func mergeBins(bins []Bin) []Bin {
 	return out
 }
 
-// newColumn stacks the counts from the bottom. What is there at all is at least a pixel and a half high.
-func newColumn(x, w float64, counts []int64, top int64, classes []string, title string) column {
-	c := column{X: roundTo(100*x, 3), W: roundTo(100*w, 3), Title: title}
-	y := plotBottom
-	for i, n := range counts {
-		if n == 0 {
-			continue
+// newColumns stacks the counts of each column from the bottom. What is there at all is at least a pixel and a half high.
+func newColumns(counts [][]int64, classes []string, title func(i int) string) []column {
+	out := make([]column, len(counts))
+	n, top := float64(len(counts)), float64(maxSum(counts))
+	for i := range counts {
+		c := column{X: roundTo(100*float64(i)/n, 3), W: roundTo(100/n, 3), Title: title(i)}
+		y := plotBottom
+		for j, count := range counts[i] {
+			if count == 0 {
+				continue
+			}
+			h := max(1.5, plotHeight*float64(count)/top)
+			y -= h
+			c.Rects = append(c.Rects, rect{roundTo(y, 2), roundTo(h, 2), classes[j]})
 		}
-		h := max(1.5, plotHeight*float64(n)/float64(top))
-		y -= h
-		c.Rects = append(c.Rects, rect{roundTo(y, 2), roundTo(h, 2), classes[i]})
+		out[i] = c
 	}
-	return c
+	return out
 }
 
 func countsText(answers []Answer, counts []int64) string {

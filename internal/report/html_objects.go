@@ -4,10 +4,12 @@ import (
 	"strings"
 
 	"github.com/aymanbagabas/go-udiff"
+
+	"squall/internal/record"
 )
 
 type objectView struct {
-	Object
+	record.Object
 	Added, Removed int
 	Lines          []diffLine
 }
@@ -15,7 +17,7 @@ type objectView struct {
 type diffLine struct{ Mark, Class, Text string }
 
 // newObjectView shows the whole object with what was added and removed marked.
-func newObjectView(o Object) objectView {
+func newObjectView(o record.Object) objectView {
 	v := objectView{Object: o}
 	before, after := endLine(o.Before), endLine(o.After)
 	edits := udiff.Lines(before, after)

@@ -12,14 +12,14 @@ import (
 func newPhaseView(d Data, i int, r check.PhaseResult) phaseView {
 	p := phaseOf(d, r.Name)
 	v := phaseView{
-		ID: fmt.Sprintf("phase-%d", i), Result: r, Reason: reasonOf(r.Reason), Live: eventTexts(d, r.Name, "live"),
+		ID: fmt.Sprintf("phase-%d", i), Result: r, Reason: reasonOf(r.Reason), Live: liveTexts(d, r.Name),
 		Checks: outcomeViews(outcomesOf(r, check.KindCheck, check.KindHalt, "")),
 		Proofs: outcomeViews(outcomesOf(r, check.KindProof, check.KindRollback)),
 	}
 	if p.Load == nil {
 		v.Note = "No load was recorded for this phase."
 	} else {
-		v.URL, v.Load = p.Load.URL, loadFacts(p)
+		v.URL, v.Load, v.Errors = p.Load.URL, loadFacts(p), loadErrors(p)
 	}
 	protocol := ""
 	if p.Load != nil {

@@ -48,7 +48,7 @@ func newTimeline(d Data) timeline {
 	t.add(d, end, lane{Name: "mesh"}, func(e record.Event) bool { return e.Phase == "" && (e.Kind == "mesh" || e.Kind == "process") })
 	for i, p := range d.Result.Phases {
 		l := lane{Name: p.Name, ID: fmt.Sprintf("phase-%d", i), Class: verdictClass(p.Verdict)}
-		if live := eventTexts(d, p.Name, "live"); len(live) > 0 {
+		if live := liveTexts(d, p.Name); len(live) > 0 {
 			l.Note = live[len(live)-1]
 		}
 		if load := phaseOf(d, p.Name).Load; load != nil {

@@ -180,7 +180,7 @@ func runFolder(t *testing.T, n int) (*record.Run, check.Result) {
 	}
 	must(run.WriteJSON(record.ManifestFile, d.Manifest))
 	must(run.WriteJSON(record.SpecFile, d.Spec))
-	must(run.WriteJSON(ObjectsFile, d.Objects))
+	must(run.WriteJSON(record.ObjectsFile, d.Objects))
 	must(run.WriteProxies(d.Proxies))
 	events, err := run.Events()
 	must(err)
@@ -257,7 +257,7 @@ func TestObjectDiff(t *testing.T) {
 		"long":    {strings.Repeat("same\n", 500) + "old\n", strings.Repeat("same\n", 500) + "new\n", 1, 1, 502},
 		"none":    {"", "", 0, 0, 0},
 	} {
-		v := newObjectView(Object{Before: c.before, After: c.after})
+		v := newObjectView(record.Object{Before: c.before, After: c.after})
 		if v.Added != c.added || v.Removed != c.removed || len(v.Lines) != c.lines {
 			t.Errorf("%s: +%d -%d in %d lines, want +%d -%d in %d", name, v.Added, v.Removed, len(v.Lines), c.added, c.removed, c.lines)
 		}

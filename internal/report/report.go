@@ -17,16 +17,13 @@ type Data struct {
 	// EventsLeftOut counts events in the middle that events.ndjson has and Events has not.
 	EventsLeftOut int
 	Phases        []PhaseData // in the order of Result.Phases
-	Objects       []Object
+	Objects       []record.Object
 	Proxies       []record.Proxy
 	// Dir is the run's folder as readers of the report should name it.
 	Dir string
 	// Missing says what could not be read, one sentence each. The reports print it.
 	Missing []string
 }
-
-// Object is one object that the run created, changed or restored.
-type Object = record.Object
 
 // PhaseData is the load of one phase, aggregated to a size that does not depend on the number of requests.
 type PhaseData struct {

@@ -113,7 +113,7 @@ func sampleEvents(d *Data) {
 		{At: 0.9, Took: 0.043, Kind: "rollback", Text: "DestinationRule squall/httpbin deleted, 2/2 proxies acknowledged"},
 		{At: 0.95, Took: 0.09, Phase: "recovery", Kind: "load", Text: "50 requests"},
 	}
-	d.Objects = []Object{
+	d.Objects = []record.Object{
 		{Phase: "breaker", Action: "changed", Kind: "DestinationRule", Name: "squall/httpbin",
 			Before: "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata:\n  name: httpbin\n  namespace: squall\nspec:\n  host: httpbin\n  trafficPolicy:\n    tls:\n      mode: ISTIO_MUTUAL\n",
 			After:  "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata:\n  name: httpbin\n  namespace: squall\nspec:\n  host: httpbin\n  subsets:\n  - name: squall-1a2b-s1\n  trafficPolicy:\n    connectionPool:\n      http:\n        http1MaxPendingRequests: 1\n        maxRequestsPerConnection: 1\n      tcp:\n        maxConnections: 1\n    tls:\n      mode: ISTIO_MUTUAL\n"},
@@ -165,6 +165,11 @@ func failed() Data {
 	d.Manifest.Error, d.Manifest.Ended = "istiod is gone"+evil, "error"
 	d.Phases[1].Name, d.Phases[1].Load.URL = b.Name, "http://httpbin:8000/"+evil
 	d.Phases[1].Rows = append(d.Phases[1].Rows, Row{Code: 0, Error: evil, Flags: evil, Version: evil, Count: 1}, Row{Flags: "?", Code: 503, Count: 1})
+	d.Phases[1].Load.Errors = map[string]string{
+		"reset":   "read tcp 127.10.0.2:40312->127.10.0.3:8000: read: connection reset by peer " + evil,
+		"refused": "dial tcp 127.10.0.3:8000: connect: connection refused",
+	}
+	d.Phases[1].Answers = append(d.Phases[1].Answers, Answer{Error: "refused", Count: 12})
 	d.Phases[2].Load = nil
 	for i := range d.Events {
 		if d.Events[i].Phase == "breaker" {

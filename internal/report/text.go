@@ -114,12 +114,15 @@ func (t *textWriter) phase(d Data, p check.PhaseResult) {
 	t.b.WriteByte('\n')
 	t.verdict("", p.Verdict, p.Name+": "+reasonOf(p.Reason))
 	load := phaseOf(d, p.Name)
-	for _, live := range eventTexts(d, p.Name, "live") {
+	for _, live := range liveTexts(d, p.Name) {
 		t.line("  ", "live  ", live)
 	}
 	t.line("  ", "load  ", loadLine(load))
 	if a := answersLine(load); a != "" {
 		t.line("  ", "codes ", a)
+	}
+	for _, e := range loadErrors(load) {
+		t.line("  ", "error ", e)
 	}
 	t.outcomes(p.Outcomes)
 }
