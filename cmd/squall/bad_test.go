@@ -53,7 +53,7 @@ func TestBadScenarios(t *testing.T) {
 		{"a check that cannot be read", `    checks: ["ratio(code == 200) >= 1"]
   stages`, `    checks: ["rato(code == 200) >= 1"]
   stages`, []string{"probe.yaml:9:15: ", `"rato"`}},
-		{"no such fixture", "fixtures: [httpbin]", "fixtures: [htpbin]", []string{"no such fixture: htpbin", `did you mean "httpbin"?`}},
+		{"no such fixture", "fixtures: [httpbin]", "fixtures: [htpbin]", []string{"spec.fixtures[0]: ", "htpbin", `did you mean "httpbin"?`}},
 		{"unknown step", "- delay:", "- dely:", []string{`"delay"`}},
 	}
 	for _, tt := range tests {

@@ -147,7 +147,7 @@ func (a *app) listCommand() *cobra.Command {
 			return nil
 		},
 	}
-	c.Flags().VarP(&want, "label", "l", "only the scenarios that have this label; given several times, all of them")
+	c.Flags().VarP(&want, "label", "l", "only the scenarios that have the label `KEY=VALUE`; given several times, all of them")
 	complete(c, "label", a.completeLabels)
 	output(c, &to)
 	return c

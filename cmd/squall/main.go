@@ -27,7 +27,7 @@ func execute(args []string, stdout, stderr io.Writer) int {
 	defer stop()
 	app := &app{stdout: stdout, stderr: stderr}
 	root := app.root()
-	root.SetArgs(args)
+	root.SetArgs(append([]string{}, args...)) // nil would mean os.Args
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
@@ -105,9 +105,9 @@ func (a *app) root() *cobra.Command {
 		PersistentPreRun: func(*cobra.Command, []string) { a.started = true },
 	}
 	f := c.PersistentFlags()
-	f.StringVar(&a.scenarios, "scenarios", "scenarios", "folder of the scenarios")
-	f.StringVar(&a.fixtures, "fixtures", "fixtures", "folder of the fixtures")
-	f.StringVar(&a.reports, "reports", "reports", "folder of the runs")
+	f.StringVar(&a.scenarios, "scenarios", "scenarios", "`FOLDER` of the scenarios")
+	f.StringVar(&a.fixtures, "fixtures", "fixtures", "`FOLDER` of the fixtures")
+	f.StringVar(&a.reports, "reports", "reports", "`FOLDER` of the runs")
 	for _, name := range []string{"scenarios", "fixtures", "reports"} {
 		complete(c, name, func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return nil, cobra.ShellCompDirectiveFilterDirs

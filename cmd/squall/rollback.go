@@ -65,7 +65,7 @@ func (a *app) rollbackCommand() *cobra.Command {
 			return a.rollback(c.Context(), runs, objects, to)
 		},
 	}
-	c.Flags().StringVar(&kubeconfig, "kubeconfig", "", "restore through the API of this kubeconfig")
+	c.Flags().StringVar(&kubeconfig, "kubeconfig", "", "restore through the API of this kubeconfig `FILE`")
 	output(c, &to)
 	return c
 }

@@ -31,8 +31,8 @@ type runFlags struct {
 type toolFlags struct{ envoy, istiod string }
 
 func (f *toolFlags) add(c *cobra.Command) {
-	c.Flags().StringVar(&f.envoy, "envoy", "", "Envoy's program in place of the fetched one")
-	c.Flags().StringVar(&f.istiod, "istiod", "", "istiod's program (pilot-discovery) in place of the built one")
+	c.Flags().StringVar(&f.envoy, "envoy", "", "Envoy's `PROGRAM` in place of the fetched one")
+	c.Flags().StringVar(&f.istiod, "istiod", "", "istiod's `PROGRAM` (pilot-discovery) in place of the built one")
 }
 
 func (a *app) runCommand() *cobra.Command {

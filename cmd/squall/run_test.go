@@ -265,7 +265,7 @@ func TestRunKilled(t *testing.T) {
 func TestRunDiskFull(t *testing.T) {
 	atRoot(t)
 	dir := t.TempDir()
-	file := named(t, dir, "big", "requests: 40}", "requests: 20000}")
+	file := named(t, dir, "big", "connections: 1, requests: 40}", "connections: 8, requests: 5000}")
 	c := start(t, "full", "run", file, "--reports", dir+"/reports")
 	code, out, errs := c.wait(t)
 	want(t, 3, []string{"ERROR big: ", "requests.ndjson", "file too large"}, code, out, errs)

@@ -45,7 +45,7 @@ func (a *app) addPlanFlags(c *cobra.Command, f *planFlags) {
 	a.addSet(c, f)
 	addImages(c, &f.images)
 	c.Flags().Var(&f.env, "env", "where to run: local")
-	c.Flags().DurationVar(&f.timeout, "timeout", 0, "the longest that a run may take without its rollback, in place of the scenario's own")
+	c.Flags().DurationVar(&f.timeout, "timeout", 0, "the longest `TIME` that a run may take without its rollback, in place of the scenario's own")
 	complete(c, "env", cobra.FixedCompletions([]string{string(envLocal)}, cobra.ShellCompDirectiveNoFileComp))
 }
 
@@ -55,7 +55,7 @@ func (a *app) addSet(c *cobra.Command, f *planFlags) {
 }
 
 func addImages(c *cobra.Command, images *pairs) {
-	c.Flags().Var(images, "image", "a program in place of an image on the local mesh: image=program [argument…]")
+	c.Flags().Var(images, "image", "what stands for an image on the local mesh: `IMAGE=PROGRAM`, arguments behind the program")
 }
 
 // pairs is a flag that may be given several times, each time as NAME=VALUE. The value may hold anything, commas too.
@@ -88,7 +88,7 @@ type selection struct {
 
 func (a *app) addSelection(c *cobra.Command, s *selection) {
 	c.Flags().BoolVar(&s.all, "all", false, "all scenarios")
-	c.Flags().VarP(&s.labels, "label", "l", "the scenarios that have this label; given several times, all of them")
+	c.Flags().VarP(&s.labels, "label", "l", "the scenarios that have the label `KEY=VALUE`; given several times, all of them")
 	complete(c, "label", a.completeLabels)
 }
 

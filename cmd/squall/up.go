@@ -87,8 +87,8 @@ func (a *app) upCommand() *cobra.Command {
 		},
 	}
 	fs := c.Flags()
-	fs.StringVar(&f.name, "name", "", "name of the mesh, for 'squall down' (default mesh-XXXX)")
-	fs.StringVar(&f.namespace, "namespace", "squall", "namespace of the fixtures")
+	fs.StringVar(&f.name, "name", "", "`NAME` of the mesh, for 'squall down' (default mesh-XXXX)")
+	fs.StringVar(&f.namespace, "namespace", "squall", "`NAMESPACE` of the fixtures")
 	fs.Var(&f.mtls, "mtls", "mTLS of the namespace: PERMISSIVE, STRICT or DISABLE")
 	fs.BoolVarP(&f.detach, "detach", "d", false, "leave the mesh running in the background")
 	fs.IntVar(&f.readyFD, "ready-fd", 0, "file descriptor to write to and close when the mesh is ready")
@@ -115,7 +115,7 @@ func (a *app) compileMesh(f *upFlags, fixtures []string) (*compiled, error) {
 		},
 	}, f.images)
 	if err != nil { // there is no file that the fixtures' names stand in
-		return nil, errors.New(regexp.MustCompile(`(?m)^up: spec\.\S+: `).ReplaceAllString(err.Error(), ""))
+		return nil, errors.New(regexp.MustCompile(`(?m)^: spec\.\S+: `).ReplaceAllString(err.Error(), ""))
 	}
 	return p, nil
 }
