@@ -35,10 +35,25 @@ func (r *runner) back(ctx context.Context, failure error) error {
 	if !r.canRecover(failure) {
 		return nil
 	}
-	if err := r.phase(ctx, r.Plan.Recovery); err != nil {
-		return r.explain(ctx, fmt.Errorf("recovery: %w", err))
+	err := r.phase(ctx, r.Plan.Recovery)
+	if err != nil {
+		err = r.explain(ctx, fmt.Errorf("recovery: %w", err))
 	}
-	return nil
+	r.stayed(ctx)
+	return err
+}
+
+// stayed verifies that the objects are still what the rollback made them, when the recovery is over.
+func (r *runner) stayed(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), gatherWithin)
+	defer cancel()
+	left, err := Leftovers(ctx, r.objects, r.originals)
+	if err != nil {
+		r.man.Rollback.Errors = append(r.man.Rollback.Errors, err.Error())
+	}
+	if len(left) > 0 && r.man.Rollback.Objects == "ok" {
+		r.man.Rollback.Objects = "changed again after the rollback: " + strings.Join(left, "; ")
+	}
 }
 
 // canRecover reports whether the baseline can be tried again: after a run that got to its end or was halted.
@@ -57,6 +72,7 @@ func (r *runner) undo(ctx context.Context, failure error) record.Rollback {
 	}
 	changes := r.journal.Open()
 	originals := Originals(changes)
+	r.originals = originals
 	was := map[mesh.Ref]*unstructured.Unstructured{}
 	for ref := range originals {
 		now, err := r.objects.Get(ctx, ref)

@@ -88,8 +88,9 @@ type runner struct {
 	before    map[string]*mesh.Config // each proxy's configuration before the first change
 	workloads bool                    // a change was about what is not Istio's, so that pods may have come and gone
 
-	applied []*unstructured.Unstructured // what the API stored of the changes that are in force
-	changed []record.Object
+	applied   []*unstructured.Unstructured // what the API stored of the changes that are in force
+	changed   []record.Object
+	originals map[mesh.Ref]*unstructured.Unstructured // what the rollback restored, nil before it
 }
 
 // Run executes the plan. It returns an error only when the record itself could not be written; everything else that goes wrong
