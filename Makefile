@@ -26,7 +26,7 @@ check: tools ## Format, vet, lint, known vulnerabilities, race detector; in CI a
 	scripts/check
 
 bench: tools build ## Measure speed and memory, print a table, write reports/bench.json
-	go run ./internal/bench -json reports/bench.json $(ARGS)
+	go run ./internal/bench -squall bin/squall -json reports/bench.json $(ARGS)
 
 schema: build ## Print the JSON Schema of scenarios
 	bin/squall schema

@@ -63,6 +63,15 @@ func TestScenarioPassesItsArguments(t *testing.T) {
 	}
 }
 
+func TestBenchMeasuresWhatWasBuilt(t *testing.T) {
+	out := run(t, "-n", "bench", "ARGS=-runs 3")
+	built := strings.Index(out, "go build -trimpath -o bin/squall ./cmd/squall\n")
+	const want = "go run ./internal/bench -squall bin/squall -json reports/bench.json -runs 3\n"
+	if built < 0 || !strings.HasSuffix(out[built:], want) {
+		t.Errorf("make bench runs\n%swant it to build bin/squall, and %q at the end", out, want)
+	}
+}
+
 // Scripts are run by people and by CI: they must be executable, and stop at the first error.
 func TestScriptsStopAtErrors(t *testing.T) {
 	for _, path := range []string{"check", "../.ci/run"} {

@@ -8,7 +8,9 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"text/tabwriter"
 	"time"
@@ -37,11 +39,39 @@ func main() {
 	}
 }
 
-func run(ctx context.Context) error {
-	binary := flag.String("squall", "bin/squall", "Squall's program")
-	file := flag.String("json", "", "file for the figures")
-	runs := flag.Int("runs", 10, "how often each is measured")
+// options are the command line's.
+type options struct {
+	binary, file string
+	runs         int
+}
+
+func parse() (o options, err error) {
+	flag.StringVar(&o.binary, "squall", "bin/squall", "Squall's `program`")
+	flag.StringVar(&o.file, "json", "", "`file` for the figures")
+	flag.IntVar(&o.runs, "runs", 10, "how often each is measured, at least once")
 	flag.Parse()
+	if flag.NArg() > 0 {
+		return o, fmt.Errorf("%q is not understood: there are flags only", flag.Arg(0))
+	}
+	if o.runs < 1 {
+		return o, fmt.Errorf("-runs is %d: each must be measured at least once", o.runs)
+	}
+	if _, err := exec.LookPath(o.binary); err != nil {
+		return o, fmt.Errorf("-squall: %w; make build makes bin/squall", err)
+	}
+	if o.file != "" { // before anything is measured, not after
+		if err := os.MkdirAll(filepath.Dir(o.file), 0o755); err != nil {
+			return o, fmt.Errorf("-json: %w", err)
+		}
+	}
+	return o, nil
+}
+
+func run(ctx context.Context) error {
+	o, err := parse()
+	if err != nil {
+		return err
+	}
 	root, err := toolchain.FindRoot(".")
 	if err != nil {
 		return err
@@ -50,11 +80,11 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	figures, err := commandFigures(ctx, *binary, *runs)
+	figures, err := commandFigures(ctx, o.binary, o.runs)
 	if err != nil {
 		return err
 	}
-	live, err := meshFigures(ctx, root, tools, *runs)
+	live, err := meshFigures(ctx, root, tools, o.runs)
 	if err != nil {
 		return err
 	}
@@ -62,14 +92,14 @@ func run(ctx context.Context) error {
 	if err := table(figures); err != nil {
 		return err
 	}
-	if *file == "" {
+	if o.file == "" {
 		return nil
 	}
 	b, err := json.MarshalIndent(figures, "", "  ")
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(*file, append(b, '\n'), 0o600)
+	return os.WriteFile(o.file, append(b, '\n'), 0o644)
 }
 
 func table(figures []Figure) error {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"fmt"
 	"os"
@@ -42,15 +41,13 @@ func privateMemory() (float64, error) {
 }
 
 func private(path string) (float64, error) {
-	f, err := os.Open(path)
+	b, err := os.ReadFile(path)
 	if err != nil {
 		return 0, err
 	}
-	defer f.Close()
 	kb := 0.0
-	sc := bufio.NewScanner(f)
-	for sc.Scan() {
-		if fields := strings.Fields(sc.Text()); len(fields) > 1 && fields[0] == "Anonymous:" {
+	for line := range strings.Lines(string(b)) {
+		if fields := strings.Fields(line); len(fields) > 1 && fields[0] == "Anonymous:" {
 			n, err := strconv.ParseFloat(fields[1], 64)
 			if err != nil {
 				return 0, err
@@ -58,5 +55,5 @@ func private(path string) (float64, error) {
 			kb += n
 		}
 	}
-	return kb / 1024, sc.Err()
+	return kb / 1024, nil
 }
