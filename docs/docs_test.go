@@ -92,6 +92,7 @@ func generators() map[string]func(t *testing.T, argument, above string) string {
 		"plan":         planned,
 		"images":       imageTable,
 		"accepted":     acceptedTable,
+		"refused":      refusedTable,
 		"scenarios":    scenarioTable,
 		"packages":     packageTable,
 		"dependencies": dependencyTable,
@@ -109,13 +110,13 @@ func TestGeneratedParts(t *testing.T) {
 		last := 0
 		for _, m := range generated().FindAllStringSubmatchIndex(p.text, -1) {
 			name, argument := p.text[m[4]:m[5]], p.text[m[6]:m[7]]
-			make, ok := generators()[name]
+			generate, ok := generators()[name]
 			if !ok {
 				t.Fatalf("%s: nothing generates %q", p.path, name)
 			}
 			used[name] = true
 			out.WriteString(p.text[last:m[8]])
-			out.WriteString(make(t, argument, p.text[:m[0]]))
+			out.WriteString(generate(t, argument, p.text[:m[0]]))
 			last = m[9]
 		}
 		out.WriteString(p.text[last:])
@@ -186,12 +187,12 @@ func hasAnchor(text, anchor string) bool {
 	return false
 }
 
-// TestDependenciesHaveReasons holds RATIONALE.md to go.mod: each module that is used directly has its reason.
+// TestDependenciesHaveReasons holds RATIONALE.md to go.mod: each direct dependency has its reason.
 func TestDependenciesHaveReasons(t *testing.T) {
 	why := read(t, "../RATIONALE.md").text
-	deps := used(t)
+	deps := requirements(t)
 	if len(deps) < 10 {
-		t.Fatalf("used modules: %v", deps)
+		t.Fatalf("go.mod: %v", deps)
 	}
 	for _, d := range deps {
 		if !strings.Contains(why, "`"+d+"`") {

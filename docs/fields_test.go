@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"sigs.k8s.io/yaml"
+
 	"squall/internal/mesh/local"
 	"squall/internal/report"
 	"squall/internal/scenario"
@@ -253,4 +255,93 @@ func acceptedTable(*testing.T, string, string) string {
 		fmt.Fprintf(&b, "| %s | `%s` | %s |\n", kind, f.Path, f.Why)
 	}
 	return b.String()
+}
+
+// refusedManifests are a kind each, and what in it the local mesh has to refuse: a field with its value, or nothing for the whole kind.
+func refusedManifests() []struct{ apiVersion, kind, field, value string } {
+	const pod, container = "spec.template.spec.", "spec.template.spec.containers.0."
+	return []struct{ apiVersion, kind, field, value string }{
+		{"v1", "Pod", "", ""}, {"apps/v1", "StatefulSet", "", ""}, {"apps/v1", "DaemonSet", "", ""}, {"batch/v1", "Job", "", ""},
+		{"batch/v1", "CronJob", "", ""}, {"v1", "PersistentVolumeClaim", "", ""}, {"v1", "Endpoints", "", ""},
+		{"networking.k8s.io/v1", "Ingress", "", ""}, {"networking.k8s.io/v1", "NetworkPolicy", "", ""},
+		{"networking.istio.io/v1", "Gateway", "", ""}, {"networking.istio.io/v1", "Sidecar", "", ""},
+		{"networking.istio.io/v1", "ProxyConfig", "", ""}, {"extensions.istio.io/v1alpha1", "WasmPlugin", "", ""},
+		{"networking.istio.io/v1", "VirtualService", "spec.gateways", "[public]"},
+		{"v1", "Service", "spec.clusterIP", "None"}, {"v1", "Service", "spec.externalName", "example.com"},
+		{"v1", "Service", "spec.sessionAffinity", "ClientIP"}, {"v1", "Service", "spec.ports.0.protocol", "UDP"},
+		{"apps/v1", "Deployment", "spec.minReadySeconds", "5"},
+		{"apps/v1", "Deployment", pod + "initContainers", "[{name: a}]"},
+		{"apps/v1", "Deployment", pod + "containers", "[{name: a}, {name: b}]"},
+		{"apps/v1", "Deployment", pod + "volumes", "[{name: a, configMap: {name: a}}]"},
+		{"apps/v1", "Deployment", pod + "hostNetwork", "true"},
+		{"apps/v1", "Deployment", container + "command", "[sh]"}, {"apps/v1", "Deployment", container + "lifecycle", "{preStop: {}}"},
+		{"apps/v1", "Deployment", container + "livenessProbe", "{httpGet: {}}"},
+		{"apps/v1", "Deployment", container + "startupProbe", "{httpGet: {}}"},
+		{"apps/v1", "Deployment", container + "readinessProbe.exec", "{command: [a]}"},
+		{"apps/v1", "Deployment", container + "readinessProbe.grpc", "{port: 1}"},
+		{"apps/v1", "Deployment", container + "resources.limits", "{cpu: 1}"},
+		{"apps/v1", "Deployment", container + "ports.0.hostPort", "8080"},
+		{"apps/v1", "Deployment", container + "securityContext.privileged", "true"},
+	}
+}
+
+func refusedTable(t *testing.T, _, _ string) string {
+	t.Helper()
+	facts, err := local.ReadFacts(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	b.WriteString("| kind | field | why | instead |\n|---|---|---|---|\n")
+	for _, m := range refusedManifests() {
+		text := "{apiVersion: " + m.apiVersion + ", kind: " + m.kind + ", metadata: {name: a}}"
+		if m.kind == "Deployment" {
+			text = "{apiVersion: apps/v1, kind: Deployment, metadata: {name: a}, spec: {selector: {matchLabels: {app: a}}, template: {metadata: {labels: {app: a}}, " +
+				"spec: {containers: [{name: a, image: fortio/fortio, ports: [{containerPort: 8080}]}]}}}}"
+		}
+		var o map[string]any
+		if err := yaml.Unmarshal([]byte(text), &o); err != nil {
+			t.Fatal(err)
+		}
+		if m.field != "" {
+			var value any
+			if err := yaml.Unmarshal([]byte(m.value), &value); err != nil {
+				t.Fatal(err)
+			}
+			set(o, strings.Split(m.field, "."), value)
+		}
+		found := local.Check([]map[string]any{o}, facts)
+		if len(found) != 1 {
+			t.Errorf("%s %s: %s: got %+v, want one problem", m.kind, m.field, m.value, found)
+			continue
+		}
+		path := "—"
+		if m.field != "" {
+			path = "`" + strings.ReplaceAll(strings.ReplaceAll(m.field, ".0", "[]"), "spec.template.spec.", "…") + ": " + m.value + "`"
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", m.kind, path, found[0].What, found[0].Hint)
+	}
+	return b.String()
+}
+
+// set puts a value into an object; numbers in the path are places in lists, which are made.
+func set(o map[string]any, path []string, value any) {
+	switch {
+	case len(path) == 1:
+		o[path[0]] = value
+	case path[1] == "0":
+		list, _ := o[path[0]].([]any)
+		if len(list) == 0 {
+			list = []any{map[string]any{}}
+			o[path[0]] = list
+		}
+		set(list[0].(map[string]any), path[2:], value)
+	default:
+		below, ok := o[path[0]].(map[string]any)
+		if !ok {
+			below = map[string]any{}
+			o[path[0]] = below
+		}
+		set(below, path[1:], value)
+	}
 }
