@@ -1,6 +1,9 @@
 package main
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -8,6 +11,7 @@ import (
 	"time"
 
 	"squall/internal/record"
+	"squall/internal/run"
 )
 
 func TestWorst(t *testing.T) {
@@ -34,6 +38,41 @@ func TestWorst(t *testing.T) {
 		if got := worst(tt.codes...); got != tt.want {
 			t.Errorf("worst of %v: %d, want %d", tt.codes, got, tt.want)
 		}
+	}
+}
+
+// TestErrorCodes gives the exit code of what a command returns.
+func TestErrorCodes(t *testing.T) {
+	interrupted := func(name string) context.Context {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cancel(&run.SignalError{Name: name})
+		return ctx
+	}
+	plain := errors.New("x")
+	tests := []struct {
+		name    string
+		ctx     context.Context
+		started bool
+		err     error
+		want    int
+	}{
+		{"cobra's own", t.Context(), false, plain, 2},
+		{"not foreseen", t.Context(), true, plain, 3},
+		{"of the author", t.Context(), true, invalid(plain), 2},
+		{"of the machine", t.Context(), true, fmt.Errorf("wrapped: %w", environment(plain)), 3},
+		{"of a run", t.Context(), true, ended(5), 5},
+		{"a build that SIGINT ended", interrupted("SIGINT"), true, environment(plain), 130},
+		{"a build that SIGTERM ended", interrupted("SIGTERM"), true, environment(plain), 143},
+		{"a failed rollback after a signal", interrupted("SIGINT"), true, ended(6), 6},
+		{"a mistake, then a signal", interrupted("SIGINT"), true, invalid(plain), 2},
+	}
+	for _, tt := range tests {
+		if got := (&app{started: tt.started}).code(tt.ctx, tt.err); got != tt.want {
+			t.Errorf("%s: %d, want %d", tt.name, got, tt.want)
+		}
+	}
+	if err := ended(0); err != nil {
+		t.Errorf("a pass is the error %v", err)
 	}
 }
 
@@ -72,7 +111,7 @@ func TestJudgedExitCodes(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			reports := t.TempDir()
-			tt.edit(t, savedRun(t, reports, "r1"))
+			tt.edit(t, savedRun(t, reports))
 			code, out, errs := squall(t, "judge", "r1", "--reports", reports)
 			want(t, tt.code, nil, code, out, errs)
 			lines := strings.Split(strings.TrimSpace(out), "\n")
@@ -148,7 +187,7 @@ func TestUsage(t *testing.T) {
 func TestStdoutFull(t *testing.T) {
 	atRoot(t)
 	reports := t.TempDir()
-	savedRun(t, reports, "r1")
+	savedRun(t, reports)
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -163,11 +202,11 @@ func TestStdoutFull(t *testing.T) {
 
 // TestUndecided keeps a run whose record is not whole from passing.
 func TestUndecided(t *testing.T) {
-	run := finished{name: "x", code: exitEnvironment, err: os.ErrClosed}
-	if name, text := run.verdict(); name != "ERROR" || text != os.ErrClosed.Error() {
+	broken := finished{name: "x", code: exitEnvironment, err: os.ErrClosed}
+	if name, text := broken.verdict(); name != "ERROR" || text != os.ErrClosed.Error() {
 		t.Errorf("%s: %s", name, text)
 	}
-	all := []finished{{name: "a"}, run, {name: "b", code: exitFail}, {name: "c", code: exitEnvironment, notRun: "later"}}
+	all := []finished{{name: "a"}, broken, {name: "b", code: exitFail}, {name: "c", code: exitEnvironment, notRun: "later"}}
 	if got := worstOf(all); got.name != "x" {
 		t.Errorf("the worst of the runs is %s, want x", got.name)
 	}
@@ -177,7 +216,7 @@ func TestUndecided(t *testing.T) {
 func TestReportAgain(t *testing.T) {
 	atRoot(t)
 	reports := t.TempDir()
-	dir := savedRun(t, reports, "r1")
+	dir := savedRun(t, reports)
 	editManifest(t, dir, func(m *record.Manifest) { m.Start = m.Start.Add(-time.Hour); m.Ended, m.Error = "error", "istiod died" })
 	code, out, errs := squall(t, "report", "r1", "--reports", reports)
 	want(t, 0, []string{filepath.Join(dir, "report.html")}, code, out, errs)

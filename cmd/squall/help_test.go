@@ -111,7 +111,7 @@ func TestJSON(t *testing.T) {
 	atRoot(t)
 	t.Setenv("XDG_STATE_HOME", t.TempDir())
 	reports := t.TempDir()
-	savedRun(t, reports, "r1")
+	savedRun(t, reports)
 	run := func(args string) string {
 		t.Helper()
 		code, out, errs := squall(t, append(strings.Fields(args), "-o", "json", "--reports", reports)...)
@@ -164,7 +164,7 @@ func TestText(t *testing.T) {
 		"list":             {"circuit ", "One connection is enough for one caller", "weights "},
 		"describe circuit": {"hypothesis", "stage breaker", "circuitBreaker httpbin", "ratio(code == 503) in [0.1, 0.95] @95%", "suite=httpbin"},
 		"plan circuit":     {"phase breaker", "kind: DestinationRule", "rollback\n  deleted DestinationRule squall/httpbin"},
-		"version":          {"go go1.", "fortio v"},
+		"version":          {"go go1.", "fortio"},
 		"doctor":           {string(toolchain.Istiod), "mccutchen/go-httpbin", "ready for the environment local"},
 	} {
 		code, out, errs := squall(t, strings.Fields(args)...)
@@ -176,7 +176,7 @@ func TestText(t *testing.T) {
 func TestColour(t *testing.T) {
 	atRoot(t)
 	reports := t.TempDir()
-	savedRun(t, reports, "r1")
+	savedRun(t, reports)
 	for _, tt := range []struct {
 		force, no string
 		colour    bool
@@ -194,7 +194,7 @@ func TestColour(t *testing.T) {
 func TestCompletion(t *testing.T) {
 	atRoot(t)
 	reports := t.TempDir()
-	savedRun(t, reports, "r1")
+	savedRun(t, reports)
 	t.Setenv("XDG_STATE_HOME", t.TempDir())
 	st, err := newMeshState("demo", "squall")
 	if err != nil {

@@ -3,8 +3,6 @@ package main
 import (
 	"fmt"
 	"maps"
-	"runtime"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -12,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"squall/internal/check"
+	"squall/internal/engine"
 	"squall/internal/report"
 	"squall/internal/scenario"
 )
@@ -46,7 +45,7 @@ func (a *app) validateCommand() *cobra.Command {
 			list := make([]validated, 0, len(plans))
 			for _, p := range plans {
 				list = append(list, validated{
-					Scenario: p.scenario.Metadata.Name, File: p.scenario.File, Phases: len(p.plan.Spec.Phases), Statements: statements(p.plan.Spec),
+					Scenario: p.Scenario.Metadata.Name, File: p.Scenario.File, Phases: len(p.Plan.Spec.Phases), Statements: statements(p.Plan.Spec),
 				})
 			}
 			if err := a.printValidated(list, to); err != nil {
@@ -96,9 +95,9 @@ func (a *app) planCommand() *cobra.Command {
 				return invalid(err)
 			}
 			if to == asJSON {
-				return a.printJSON(p.plan.Document())
+				return a.printJSON(p.Plan.Document())
 			}
-			_, err = fmt.Fprint(a.stdout, p.plan.Document())
+			_, err = fmt.Fprint(a.stdout, p.Plan.Document())
 			return err
 		},
 	}
@@ -260,7 +259,7 @@ func (a *app) versionCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "version", Short: "Print the versions", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			v := versions()
+			v := engine.Versions()
 			if to == asJSON {
 				return a.printJSON(v)
 			}
@@ -274,22 +273,4 @@ func (a *app) versionCommand() *cobra.Command {
 	}
 	output(c, &to)
 	return c
-}
-
-// versions are those of what Squall itself is made of.
-func versions() map[string]string {
-	v := map[string]string{"go": runtime.Version(), "squall": "devel", "os": runtime.GOOS + "/" + runtime.GOARCH}
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return v
-	}
-	if info.Main.Version != "" && info.Main.Version != "(devel)" {
-		v["squall"] = info.Main.Version
-	}
-	for _, d := range info.Deps {
-		if d.Path == "fortio.org/fortio" {
-			v["fortio"] = d.Version
-		}
-	}
-	return v
 }

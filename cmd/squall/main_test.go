@@ -95,9 +95,10 @@ func golden(t *testing.T, path, got string) {
 	}
 }
 
-// savedRun copies the saved run of the circuit scenario, which passes, below a folder of runs.
-func savedRun(t *testing.T, reports, id string) string {
+// savedRun copies the saved run of the circuit scenario, which passes, below a folder of runs, as r1.
+func savedRun(t *testing.T, reports string) string {
 	t.Helper()
+	const id = "r1"
 	dir := filepath.Join(reports, id)
 	if err := os.CopyFS(dir, os.DirFS("internal/check/testdata/circuit")); err != nil {
 		t.Fatal(err)

@@ -7,16 +7,8 @@ import (
 	"os"
 	"strings"
 
-	"squall/internal/check"
-	"squall/internal/record"
 	"squall/internal/report"
 )
-
-// publish writes the files of a run's report and prints its result. A part that fails does not keep the others from being tried.
-func (a *app) publish(rec *record.Run, result check.Result, to format) error {
-	data, collected := report.Collect(rec, result)
-	return errors.Join(collected, report.WriteFiles(rec, data), a.print(data, to), a.annotate(data, to))
-}
 
 // print prints a result on stdout.
 func (a *app) print(data report.Data, to format) error {

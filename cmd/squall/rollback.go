@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/tools/clientcmd"
 
-	"squall/internal/check"
+	"squall/internal/engine"
 	"squall/internal/mesh"
 	"squall/internal/proc"
 	"squall/internal/record"
@@ -199,12 +199,11 @@ func (a *app) rollback(ctx context.Context, runs []killed, objects *mesh.Objects
 
 // rewrite writes the report of a run anew.
 func rewrite(rec *record.Run) error {
-	result, err := check.JudgeRun(rec)
-	if err != nil {
+	out, err := engine.Judge(rec)
+	if out == nil {
 		return err
 	}
-	data, err := report.Collect(rec, result)
-	return errors.Join(err, report.WriteFiles(rec, data))
+	return errors.Join(err, report.WriteFiles(rec, out.Data))
 }
 
 func (a *app) printRestored(list []restored, to format) error {

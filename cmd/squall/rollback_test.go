@@ -240,7 +240,7 @@ func TestRollbackThroughTheAPI(t *testing.T) {
 func TestRollbackDamagedJournal(t *testing.T) {
 	atRoot(t)
 	reports := t.TempDir()
-	dir := savedRun(t, reports, "r1")
+	dir := savedRun(t, reports)
 	editManifest(t, dir, func(m *record.Manifest) { m.End, m.Ended, m.Rollback = nil, "", record.Rollback{} })
 	write(t, filepath.Join(dir, record.JournalFile), "{broken\n")
 	code, out, errs := squall(t, "rollback", "--reports", reports)

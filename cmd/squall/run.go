@@ -5,16 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"squall/internal/check"
-	"squall/internal/mesh/local"
-	"squall/internal/record"
-	"squall/internal/run"
+	"squall/internal/engine"
 	"squall/internal/toolchain"
 )
 
@@ -88,18 +85,18 @@ func (a *app) runAll(ctx context.Context, f *runFlags, names []string) error {
 	if err != nil {
 		return invalid(err)
 	}
-	tools, err := a.tools(ctx, f.toolFlags)
-	if err != nil {
+	config := a.config(&f.planFlags)
+	if config.Tools, err = a.tools(ctx, f.toolFlags); err != nil {
 		return environment(err)
 	}
 	var all []finished
 	stop := ""
 	for _, p := range plans {
 		if stop != "" {
-			all = append(all, finished{name: p.scenario.Metadata.Name, notRun: stop, code: signalCode(ctx, exitInconclusive)})
+			all = append(all, finished{name: p.Scenario.Metadata.Name, notRun: stop, code: signalCode(ctx, exitInconclusive)})
 			continue
 		}
-		done := a.runOne(ctx, f, p, tools)
+		done := a.runOne(ctx, config, p, f.output)
 		if done.err != nil {
 			fmt.Fprintln(a.stderr, message(done.err))
 		}
@@ -146,58 +143,21 @@ func (a *app) toolOptions(f toolFlags) (toolchain.Options, error) {
 	return toolchain.Options{Root: root, Envoy: f.envoy, Istiod: f.istiod, Progress: toolchain.Lines(a.stderr)}, err
 }
 
-// runOne runs one scenario, judges it and writes its report. Whatever is not whole makes a pass an error.
-func (a *app) runOne(ctx context.Context, f *runFlags, c *compiled, tools toolchain.Tools) finished {
-	out := finished{name: c.scenario.Metadata.Name}
-	rec, err := record.Create(a.reports, c.runID)
-	if err == nil {
-		err = a.execute(ctx, f, c, tools, rec)
-	}
-	if rec != nil {
-		var judged error
-		out.result, judged = check.JudgeRun(rec)
-		out.code = out.result.ExitCode
-		if judged == nil {
-			judged = a.publish(rec, out.result, f.output)
-		}
-		err = errors.Join(err, judged)
+// runOne runs one scenario, judges it and prints its result. Whatever is not whole makes a pass an error.
+func (a *app) runOne(ctx context.Context, c engine.Config, k *engine.Compiled, to format) finished {
+	out := finished{name: k.Scenario.Metadata.Name}
+	progress := a.progress()
+	got, err := c.Run(ctx, k, progress)
+	progress.Done()
+	if got != nil {
+		out.result, out.code = got.Result, got.Result.ExitCode
+		err = errors.Join(err, a.print(got.Data, to), a.annotate(got.Data, to))
 	}
 	if err != nil {
 		out.err = fmt.Errorf("%s: %w", out.name, err)
 		out.code = worst(out.code, exitEnvironment)
 	}
 	return out
-}
-
-// execute runs one scenario on a mesh of its own.
-func (a *app) execute(ctx context.Context, f *runFlags, c *compiled, tools toolchain.Tools, rec *record.Run) (err error) {
-	dir, err := meshFolder()
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	env, err := local.New(local.Options{Tools: tools, Dir: dir, Log: rec.LogPath, Images: c.scenario.Spec.Images})
-	if err != nil {
-		return err
-	}
-	progress := a.progress()
-	defer progress.Done()
-	return run.Run(ctx, run.Options{
-		Plan: c.plan, Env: env, Record: rec, Progress: progress, MeshDir: dir,
-		Manifest: record.Manifest{
-			RunID: c.runID, Scenario: c.scenario.Metadata.Name, File: c.scenario.File, Env: string(f.env), Seed: c.scenario.Spec.Seed,
-			Versions: versions(),
-		},
-	})
-}
-
-// meshFolder makes a working folder for a mesh. Its path has no symbolic links, so that processes in it can be found by it.
-func meshFolder() (string, error) {
-	dir, err := os.MkdirTemp("", "squall-")
-	if err != nil {
-		return "", err
-	}
-	return filepath.EvalSymlinks(dir)
 }
 
 // summarize prints, after several runs, one line for each and the sum. JSON has each result already.

@@ -1,12 +1,13 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
 
-	"squall/internal/check"
+	"squall/internal/engine"
 	"squall/internal/record"
 	"squall/internal/report"
 )
@@ -17,18 +18,14 @@ func (a *app) judgeCommand() *cobra.Command {
 		Use: "judge RUN", Short: "Judge a saved run again, from its files alone", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeRuns,
 		Long: "Judge a saved run, by its id or folder, from its files alone. The exit code is the run's.",
 		RunE: func(_ *cobra.Command, args []string) error {
-			rec, result, err := a.judge(args[0])
+			out, err := a.judge(args[0])
 			if err != nil {
 				return err
 			}
-			data, err := report.Collect(rec, result)
-			if err != nil {
+			if err := a.print(out.Data, to); err != nil {
 				return environment(err)
 			}
-			if err := a.print(data, to); err != nil {
-				return environment(err)
-			}
-			return ended(result.ExitCode)
+			return ended(out.Result.ExitCode)
 		},
 	}
 	output(c, &to)
@@ -48,17 +45,21 @@ func (a *app) openRun(name string) (*record.Run, error) {
 	return rec, nil
 }
 
-// judge opens a run and judges it.
-func (a *app) judge(name string) (*record.Run, check.Result, error) {
+// judge opens a run and judges it. What of the record cannot be read is in the result and printed; only a run that cannot be
+// judged is an error.
+func (a *app) judge(name string) (*engine.Outcome, error) {
 	rec, err := a.openRun(name)
 	if err != nil {
-		return nil, check.Result{}, err
+		return nil, err
 	}
-	result, err := check.JudgeRun(rec)
+	out, err := engine.Judge(rec)
+	if out == nil {
+		return nil, environment(err)
+	}
 	if err != nil {
-		return nil, check.Result{}, environment(err)
+		fmt.Fprintln(a.stderr, message(err))
 	}
-	return rec, result, nil
+	return out, nil
 }
 
 func (a *app) reportCommand() *cobra.Command {
@@ -69,15 +70,12 @@ func (a *app) reportCommand() *cobra.Command {
 		Long: "Judge a saved run, by its id or folder, and write its report.html, junit.xml and result.json again. The exit code says\n" +
 			"whether they could be written, not what the verdict is.",
 		RunE: func(_ *cobra.Command, args []string) error {
-			rec, result, err := a.judge(args[0])
+			out, err := a.judge(args[0])
 			if err != nil {
 				return err
 			}
-			data, err := report.Collect(rec, result)
-			if err != nil {
-				return environment(err)
-			}
-			if err := report.WriteFiles(rec, data); err != nil {
+			rec, result := out.Record, out.Result
+			if err := report.WriteFiles(rec, out.Data); err != nil {
 				return environment(err)
 			}
 			if to == asJSON {

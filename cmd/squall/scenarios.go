@@ -1,20 +1,15 @@
 package main
 
 import (
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	"squall/internal/mesh/local"
-	"squall/internal/plan"
+	"squall/internal/engine"
 	"squall/internal/scenario"
 )
 
@@ -169,16 +164,14 @@ func contains(have, want map[string]string) bool {
 	return true
 }
 
-// compiled is a scenario with its plan and the id of the run that it is for.
-type compiled struct {
-	scenario *scenario.Scenario
-	plan     *plan.Plan
-	runID    string
+// config is what the runs of this command line share.
+func (a *app) config(f *planFlags) engine.Config {
+	return engine.Config{Fixtures: a.fixtures, Reports: a.reports, Env: string(f.env), Images: f.images}
 }
 
 // compileAll compiles the scenarios; the error has the mistakes of all of them.
-func (a *app) compileAll(names []string, f *planFlags) ([]*compiled, error) {
-	var out []*compiled
+func (a *app) compileAll(names []string, f *planFlags) ([]*engine.Compiled, error) {
+	var out []*engine.Compiled
 	var errs []error
 	for _, name := range names {
 		p, err := a.compile(name, f)
@@ -191,7 +184,7 @@ func (a *app) compileAll(names []string, f *planFlags) ([]*compiled, error) {
 	return out, errors.Join(errs...)
 }
 
-func (a *app) compile(name string, f *planFlags) (*compiled, error) {
+func (a *app) compile(name string, f *planFlags) (*engine.Compiled, error) {
 	s, err := a.load(name, f.set)
 	if err != nil {
 		return nil, err
@@ -202,45 +195,5 @@ func (a *app) compile(name string, f *planFlags) (*compiled, error) {
 	case f.timeout > 0:
 		s.Spec.Timeout = scenario.Duration(f.timeout)
 	}
-	return a.compileScenario(s, f.images)
-}
-
-// compileScenario compiles a scenario for the local mesh; images are added to its own.
-func (a *app) compileScenario(s *scenario.Scenario, images map[string]string) (*compiled, error) {
-	s.Spec.Images = maps.Clone(s.Spec.Images)
-	if s.Spec.Images == nil {
-		s.Spec.Images = map[string]string{}
-	}
-	maps.Copy(s.Spec.Images, images)
-	honour, err := honour(s.Spec.Images)
-	if err != nil {
-		return nil, err
-	}
-	id := randomHex(3)
-	p, err := plan.Build(s, plan.Options{FixturesDir: a.fixtures, Marker: "squall-" + id, LoadImage: local.LoadImage, Honour: honour})
-	if err != nil {
-		return nil, err
-	}
-	return &compiled{scenario: s, plan: p, runID: fmt.Sprintf("%s-%s-%s", s.Metadata.Name, time.Now().UTC().Format("20060102-150405"), id)}, nil
-}
-
-func randomHex(n int) string {
-	b := make([]byte, n)
-	_, _ = rand.Read(b) // never fails
-	return hex.EncodeToString(b)
-}
-
-// honour reports what the local mesh cannot honour.
-func honour(images map[string]string) (func(*unstructured.Unstructured) []plan.Unhonoured, error) {
-	facts, err := local.ReadFacts(images)
-	if err != nil {
-		return nil, err
-	}
-	return func(u *unstructured.Unstructured) []plan.Unhonoured {
-		var out []plan.Unhonoured
-		for _, p := range local.Check([]map[string]any{u.Object}, facts) {
-			out = append(out, plan.Unhonoured{Path: p.Path, What: p.What, Hint: p.Hint})
-		}
-		return out
-	}, nil
+	return a.config(f).Compile(s)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -13,8 +14,10 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"squall/internal/engine"
 	"squall/internal/mesh"
 	"squall/internal/mesh/local"
+	"squall/internal/plan"
 	"squall/internal/proc"
 	"squall/internal/run"
 	"squall/internal/scenario"
@@ -67,7 +70,7 @@ func (a *app) upCommand() *cobra.Command {
 				syscall.CloseOnExec(f.readyFD) // it is not the children's
 			}
 			if f.name == "" {
-				f.name = "mesh-" + randomHex(2)
+				f.name = "mesh-" + fmt.Sprintf("%04x", rand.IntN(1<<16))
 			}
 			p, err := a.compileMesh(f, args)
 			if err == nil {
@@ -104,8 +107,9 @@ func (a *app) upCommand() *cobra.Command {
 }
 
 // compileMesh compiles fixtures as a scenario without stages would be.
-func (a *app) compileMesh(f *upFlags, fixtures []string) (*compiled, error) {
-	p, err := a.compileScenario(&scenario.Scenario{
+func (a *app) compileMesh(f *upFlags, fixtures []string) (*plan.Plan, error) {
+	config := engine.Config{Fixtures: a.fixtures, Images: f.images}
+	p, err := config.Compile(&scenario.Scenario{
 		File:     "up", // paths of fixtures are relative to the working folder
 		Metadata: scenario.Metadata{Name: f.name},
 		Spec: scenario.Spec{
@@ -113,15 +117,15 @@ func (a *app) compileMesh(f *upFlags, fixtures []string) (*compiled, error) {
 			Client:   scenario.Client{ServiceAccount: "squall-load", Sidecar: true},
 			Baseline: scenario.Baseline{Skip: "a mesh for a person"},
 		},
-	}, f.images)
+	})
 	if err != nil { // there is no file that the fixtures' names stand in
 		return nil, errors.New(regexp.MustCompile(`(?m)^: spec\.\S+: `).ReplaceAllString(err.Error(), ""))
 	}
-	return p, nil
+	return p.Plan, nil
 }
 
 // up keeps a mesh until a signal comes or it breaks.
-func (a *app) up(ctx context.Context, f *upFlags, p *compiled, tools toolchain.Tools) error {
+func (a *app) up(ctx context.Context, f *upFlags, p *plan.Plan, tools toolchain.Tools) error {
 	st, err := newMeshState(f.name, f.namespace)
 	if err == nil {
 		st.Dir, err = meshFolder()
@@ -133,7 +137,7 @@ func (a *app) up(ctx context.Context, f *upFlags, p *compiled, tools toolchain.T
 		return environment(errors.Join(err, os.RemoveAll(st.Dir)))
 	}
 	env, err := local.New(local.Options{
-		Tools: tools, Dir: st.Dir, Images: p.scenario.Spec.Images,
+		Tools: tools, Dir: st.Dir, Images: f.images,
 		Log: func(process string) string { return filepath.Join(st.Logs, process+".log") },
 	})
 	if err == nil {
@@ -154,7 +158,7 @@ func (a *app) up(ctx context.Context, f *upFlags, p *compiled, tools toolchain.T
 }
 
 // serve deploys the mesh, says so, and returns when a signal comes (no error) or when the mesh is broken.
-func (a *app) serve(ctx context.Context, f *upFlags, st *meshState, p *compiled, env *local.Mesh) error {
+func (a *app) serve(ctx context.Context, f *upFlags, st *meshState, p *plan.Plan, env *local.Mesh) error {
 	start := time.Now()
 	broken, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -163,7 +167,7 @@ func (a *app) serve(ctx context.Context, f *upFlags, st *meshState, p *compiled,
 		defer close(watched)
 		a.watchFailures(broken, cancel, env)
 	}()
-	objects, proxies, err := run.Deploy(broken, env, p.plan)
+	objects, proxies, err := run.Deploy(broken, env, p)
 	if err != nil {
 		cancel(err)
 		<-watched
@@ -172,7 +176,7 @@ func (a *app) serve(ctx context.Context, f *upFlags, st *meshState, p *compiled,
 	if st.Caller, err = callerOf(env, proxies); err != nil {
 		return err
 	}
-	st.Services, st.Ready = services(p.plan.Fixtures, f.namespace), true
+	st.Services, st.Ready = services(p.Fixtures, f.namespace), true
 	if err := errors.Join(os.WriteFile(st.Kubeconfig, env.Kubeconfig(f.namespace), 0o600), st.write()); err != nil {
 		return err
 	}
@@ -184,6 +188,15 @@ func (a *app) serve(ctx context.Context, f *upFlags, st *meshState, p *compiled,
 	cancel(nil)
 	<-watched
 	return because(ctx, broken, nil)
+}
+
+// meshFolder makes a working folder for a mesh. Its path has no symbolic links, so that processes in it can be found by it.
+func meshFolder() (string, error) {
+	dir, err := os.MkdirTemp("", "squall-")
+	if err != nil {
+		return "", err
+	}
+	return filepath.EvalSymlinks(dir)
 }
 
 // because is why the mesh came to its end: nothing when a signal asked for it, else what broke first.

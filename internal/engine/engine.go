@@ -116,23 +116,21 @@ func (c Config) Run(ctx context.Context, k *Compiled, progress run.Progress) (*O
 		},
 	})
 	out, err := Judge(rec)
-	if err != nil {
+	if out == nil {
 		return nil, errors.Join(runErr, err)
 	}
-	return out, errors.Join(runErr, report.WriteFiles(rec, out.Data))
+	return out, errors.Join(runErr, err, report.WriteFiles(rec, out.Data))
 }
 
-// Judge judges a saved run from its files alone.
+// Judge judges a saved run from its files alone. The outcome is there whenever the record could be judged, also beside an error,
+// which then is about what a report shows besides the result.
 func Judge(rec *record.Run) (*Outcome, error) {
 	result, err := check.JudgeRun(rec)
 	if err != nil {
 		return nil, err
 	}
 	data, err := report.Collect(rec, result)
-	if err != nil {
-		return nil, err
-	}
-	return &Outcome{Record: rec, Result: result, Data: data}, nil
+	return &Outcome{Record: rec, Result: result, Data: data}, err
 }
 
 // Versions are those of what Squall itself is made of.
