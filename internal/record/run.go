@@ -82,11 +82,6 @@ func (r *Run) Path(elem ...string) string {
 // LogPath is where the output of a process belongs.
 func (r *Run) LogPath(process string) string { return r.Path("logs", process+".log") }
 
-// ConfigPath is where Envoy's config dump of a pod belongs; stage is before, during or after.
-func (r *Run) ConfigPath(pod, stage string) string {
-	return r.Path("proxies", pod, "config."+stage+".json")
-}
-
 func requestsFile(phase string) string    { return "phases/" + phase + "/requests.ndjson" }
 func loadFile(phase string) string        { return "phases/" + phase + "/load.json" }
 func accessFile(phase, pod string) string { return "phases/" + phase + "/access/" + pod + ".ndjson" }

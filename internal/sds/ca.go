@@ -4,7 +4,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -91,15 +90,6 @@ func (a *authority) issue(id Identity, ttl time.Duration) (keyPair, error) {
 		return keyPair{}, fmt.Errorf("encode the key of %s: %w", id, err)
 	}
 	return keyPair{certPEM: pemBlock("CERTIFICATE", der), keyPEM: pemBlock("PRIVATE KEY", pkcs8), renew: now.Add(ttl * 2 / 3)}, nil
-}
-
-// certificate is the pair as crypto/tls takes it.
-func (p keyPair) certificate() (tls.Certificate, error) {
-	cert, err := tls.X509KeyPair(p.certPEM, p.keyPEM)
-	if err != nil {
-		return tls.Certificate{}, fmt.Errorf("read an issued certificate back: %w", err)
-	}
-	return cert, nil
 }
 
 // pemBlock encodes der.

@@ -203,25 +203,14 @@ func TestMutualTLSWithServedSecrets(t *testing.T) {
 	if _, err := handshake(t, cc, cRoots, sc, sRoots, Identity{"httpbin", "other"}); err == nil || !strings.Contains(err.Error(), "want httpbin/other") {
 		t.Errorf("a client that expects another server connects: %v", err)
 	}
-	stranger, err := newServer(t, Options{}).Issue(client)
-	if err != nil {
-		t.Fatal(err)
-	}
+	stranger, _ := fetch(t, newServer(t, Options{}), client)
 	if seen, err := handshake(t, stranger, cRoots, sc, sRoots, server); err == nil {
 		t.Errorf("a certificate of another root is accepted as %q", seen)
 	}
 }
 
-func TestIssue(t *testing.T) {
-	s := newServer(t, Options{TrustDomain: "example.org", TTL: time.Hour})
-	cert, err := s.Issue(server)
-	if err != nil {
-		t.Fatal(err)
-	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(s.RootPEM()) {
-		t.Fatal("RootPEM is no certificate")
-	}
+func TestCertificate(t *testing.T) {
+	cert, roots := fetch(t, newServer(t, Options{TrustDomain: "example.org", TTL: time.Hour}), server)
 	opts := x509.VerifyOptions{Roots: roots, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
 	if _, err := cert.Leaf.Verify(opts); err != nil {
 		t.Error(err)

@@ -10,7 +10,6 @@ package sds
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -80,18 +79,6 @@ func New(opts Options) (*Server, error) {
 		return nil, err
 	}
 	return &Server{opts: opts, ca: ca, sockets: map[string]*socket{}}, nil
-}
-
-// RootPEM returns the root certificate.
-func (s *Server) RootPEM() []byte { return append([]byte(nil), s.ca.rootPEM...) }
-
-// Issue signs a certificate for id, as its proxy would get it. It is never renewed.
-func (s *Server) Issue(id Identity) (tls.Certificate, error) {
-	pair, err := s.ca.issue(id, s.opts.TTL)
-	if err != nil {
-		return tls.Certificate{}, err
-	}
-	return pair.certificate()
 }
 
 // Identity serves the secrets of id on a new Unix socket until closeSocket, which ends open streams, removes the socket, and may
