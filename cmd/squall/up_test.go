@@ -144,7 +144,7 @@ func TestDownKilledOwner(t *testing.T) {
 	if err := st.Owner.Signal(syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	awaitGone(t, pids)
+	awaitGone(t, append(pids, st.Owner.PID))
 	code, out, errs = squall(t, "down", "--all")
 	want(t, 0, []string{"mesh one had ended: its process", "mesh two is down"}, code, out, errs)
 	if _, err := os.Stat(st.Dir); !os.IsNotExist(err) {
