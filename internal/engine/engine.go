@@ -69,15 +69,19 @@ func (c Config) Compile(s *scenario.Scenario) (*Compiled, error) {
 }
 
 // honour reports what the local mesh cannot honour.
-func honour(images map[string]string) (func(*unstructured.Unstructured) []plan.Unhonoured, error) {
+func honour(images map[string]string) (func([]*unstructured.Unstructured) []plan.Unhonoured, error) {
 	facts, err := local.ReadFacts(images)
 	if err != nil {
 		return nil, err
 	}
-	return func(u *unstructured.Unstructured) []plan.Unhonoured {
+	return func(objects []*unstructured.Unstructured) []plan.Unhonoured {
 		var out []plan.Unhonoured
-		for _, p := range local.Check([]map[string]any{u.Object}, facts) {
-			out = append(out, plan.Unhonoured{Path: p.Path, What: p.What, Hint: p.Hint})
+		plain := make([]map[string]any, len(objects))
+		for i, o := range objects {
+			plain[i] = o.Object
+		}
+		for _, p := range local.Check(plain, facts) {
+			out = append(out, plan.Unhonoured{Index: p.Index, Path: p.Path, What: p.What, Hint: p.Hint})
 		}
 		return out
 	}, nil

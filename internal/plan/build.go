@@ -24,12 +24,15 @@ type Options struct {
 	Marker string
 	// LoadImage is the image of the load generator.
 	LoadImage string
-	// Honour reports what in an object the environment cannot honour; nil honours everything.
-	Honour func(*unstructured.Unstructured) []Unhonoured
+	// Honour reports what in objects that belong together the environment cannot honour; nil honours everything.
+	Honour func([]*unstructured.Unstructured) []Unhonoured
 }
 
-// Unhonoured is a field of a manifest that an environment cannot honour.
-type Unhonoured struct{ Path, What, Hint string }
+// Unhonoured is a field of an object that an environment cannot honour.
+type Unhonoured struct {
+	Index            int // of the object
+	Path, What, Hint string
+}
 
 // builder compiles one scenario.
 type builder struct {
@@ -94,19 +97,17 @@ func (b *builder) addFixtures(fixtures []manifest) {
 	own := ownObjects(s, b.opts.LoadImage)
 	var objects []*unstructured.Unstructured
 	for _, m := range fixtures {
-		if b.opts.Honour != nil {
-			for _, u := range b.opts.Honour(m.object) {
-				b.errs = append(b.errs, m.source.Problem(u.Path, u.What, u.Hint))
-			}
-		}
-		if ns := m.object.GetNamespace(); ns != "" && ns != mesh.RootNamespace && !slices.Contains(b.plan.Namespaces, ns) {
-			b.plan.Namespaces = append(b.plan.Namespaces, ns)
-		}
+		b.namespace(m.object)
 		if m.object.GetKind() == "Service" && m.object.GetNamespace() == s.Spec.Namespace {
 			b.services = append(b.services, m.object.GetName())
 		}
 		own = b.without(own, m)
 		objects = append(objects, m.object)
+	}
+	if b.opts.Honour != nil {
+		for _, u := range b.opts.Honour(objects) {
+			b.errs = append(b.errs, fixtures[u.Index].source.Problem(u.Path, u.What, u.Hint))
+		}
 	}
 	var before, after []*unstructured.Unstructured
 	for _, o := range own {
@@ -156,8 +157,9 @@ func (b *builder) stage(i int) {
 	}
 	phase := Phase{Name: st.Name, Timeout: time.Duration(st.Timeout)}
 	judged := check.PhaseSpec{Name: st.Name}
+	marker := fmt.Sprintf("%s-s%d", b.opts.Marker, i+1)
 	compiled, err := step.Compile(step.NewSet(b.objects), st.Apply, step.Options{
-		Namespace: b.scenario.Spec.Namespace, Marker: fmt.Sprintf("%s-s%d", b.opts.Marker, i+1),
+		Namespace: b.scenario.Spec.Namespace, Marker: marker,
 		Target: hostOf(ls), Plaintext: !b.scenario.Spec.Client.Sidecar,
 	})
 	if err != nil {
@@ -165,9 +167,10 @@ func (b *builder) stage(i int) {
 	}
 	for _, c := range compiled.Changes {
 		phase.Changes = append(phase.Changes, change(c))
-		b.honour(st.Apply, c)
 		b.put(c.After)
 	}
+	b.honour(st.Apply, compiled.Changes)
+	b.mark(&phase, marker)
 	for _, p := range compiled.Proofs {
 		judged.Proofs = append(judged.Proofs, check.Proof(p))
 	}
@@ -186,20 +189,47 @@ func (b *builder) stage(i int) {
 	b.plan.Spec.Phases = append(b.plan.Spec.Phases, judged)
 }
 
-// honour reports what in the object of a step the environment cannot honour, at the step.
-func (b *builder) honour(steps []scenario.Step, c step.Change) {
-	if b.opts.Honour == nil {
+// honour reports what in the objects of steps the environment cannot honour beside all that is there, each at its step.
+func (b *builder) honour(steps []scenario.Step, changes []step.Change) {
+	if b.opts.Honour == nil || len(changes) == 0 {
 		return
 	}
-	i := max(0, slices.IndexFunc(steps, func(s scenario.Step) bool { return s.String() == c.Step }))
-	for _, u := range b.opts.Honour(c.After) {
-		what := fmt.Sprintf("%s %s: %s: %s", c.After.GetKind(), c.After.GetName(), u.Path, u.What)
-		b.errs = append(b.errs, steps[i].Problem("", what, u.Hint))
+	for _, u := range b.opts.Honour(b.objects) {
+		o := b.objects[u.Index]
+		at := slices.IndexFunc(changes, func(c step.Change) bool { return idOf(c.After) == idOf(o) })
+		if at < 0 {
+			continue // it was reported where it is
+		}
+		i := slices.IndexFunc(steps, func(s scenario.Step) bool { return s.String() == changes[at].Step })
+		what := fmt.Sprintf("%s %s: %s: %s", o.GetKind(), o.GetName(), u.Path, u.What)
+		b.errs = append(b.errs, steps[max(0, i)].Problem("", what, u.Hint))
+	}
+}
+
+// mark adds the change that shows that those are live which leave no mark of their own in a proxy.
+func (b *builder) mark(p *Phase, marker string) {
+	if !slices.ContainsFunc(p.Changes, func(c Change) bool { return len(c.Marks) == 0 && mesh.SeenByIstiod(c.After) }) {
+		return
+	}
+	filter, mark := mesh.MarkFilter(marker + "-" + Mark)
+	c := Change{Step: Mark, After: filter, Marks: []mesh.Mark{mark}, Last: true}
+	if i := slices.IndexFunc(b.objects, func(o *unstructured.Unstructured) bool { return idOf(o) == idOf(filter) }); i >= 0 {
+		c.Before = b.objects[i]
+	}
+	p.Changes = append(p.Changes, c)
+	b.put(filter)
+}
+
+// namespace notes the object's namespace as one that has to be there.
+func (b *builder) namespace(u *unstructured.Unstructured) {
+	if ns := u.GetNamespace(); ns != "" && ns != mesh.RootNamespace && !slices.Contains(b.plan.Namespaces, ns) {
+		b.plan.Namespaces = append(b.plan.Namespaces, ns)
 	}
 }
 
 // put makes the object part of what the next stage finds.
 func (b *builder) put(u *unstructured.Unstructured) {
+	b.namespace(u)
 	id := idOf(u)
 	if i := slices.IndexFunc(b.objects, func(o *unstructured.Unstructured) bool { return idOf(o) == id }); i >= 0 {
 		b.objects[i] = u

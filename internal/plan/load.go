@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -26,6 +27,9 @@ func (b *builder) load(path string, l *scenario.LoadSpec) (load.Spec, bool) {
 		QPS: l.QPS, Requests: l.Requests, Duration: time.Duration(l.Duration), Timeout: time.Duration(l.Timeout), WarmUp: l.WarmUp,
 		VersionHeader: l.VersionHeader, Jitter: l.Jitter, Uniform: l.Uniform, NoCatchUp: l.NoCatchUp, Seed: b.scenario.Spec.Seed,
 		RequestID: true,
+	}
+	if spec.Protocol == load.GRPC && spec.Method == http.MethodGet {
+		spec.Method = "" // the format's default, which gRPC does not have
 	}
 	for name, value := range l.Headers {
 		spec.Headers = append(spec.Headers, load.Header{Name: name, Value: value})

@@ -47,9 +47,14 @@ type Change struct {
 	After  *unstructured.Unstructured
 	// Host is the service whose callers the change concerns; "" concerns every proxy.
 	Host string
-	// Marks show that the change is live in a proxy. Without any, a mark of its own follows the change.
+	// Marks show that the change is live in a proxy. Without any, a change of step Mark follows in the phase.
 	Marks []mesh.Mark
+	// Last says that the change is made when istiod has seen all those before it, so that what is pushed with it holds them too.
+	Last bool
 }
+
+// Mark is the step of a change that does nothing but show that those before it are live.
+const Mark = "mark"
 
 // Ref names the object.
 func (c Change) Ref() mesh.Ref { return mesh.RefOf(c.After) }

@@ -15,14 +15,19 @@ import (
 	"squall/internal/record"
 )
 
-// applyChanges makes the phase's changes. It returns when the first was sent, and the objects that istiod reads but that leave
-// no mark in a proxy.
-func (r *runner) applyChanges(ctx context.Context, p *plan.Phase) (sent time.Time, unmarked []*unstructured.Unstructured, err error) {
+// applyChanges makes the phase's changes, and returns when the first of them was sent.
+func (r *runner) applyChanges(ctx context.Context, p *plan.Phase) (sent time.Time, err error) {
 	kubernetes := false
+	var unmarked []*unstructured.Unstructured
 	for _, c := range p.Changes {
+		if c.Last {
+			if err := r.awaitSeen(ctx, unmarked); err != nil {
+				return sent, err
+			}
+		}
 		stored, at, err := r.applyOne(ctx, p.Name, c.Step, c.After)
 		if err != nil {
-			return sent, nil, err
+			return sent, err
 		}
 		if sent.IsZero() {
 			sent = at
@@ -35,14 +40,21 @@ func (r *runner) applyChanges(ctx context.Context, p *plan.Phase) (sent time.Tim
 		}
 	}
 	if !kubernetes {
-		return sent, unmarked, nil
+		return sent, nil
 	}
 	r.workloads = true
 	proxies, err := awaitReady(ctx, r.Env, r.objects, r.Plan.Namespaces)
 	if err != nil {
-		return sent, nil, err
+		return sent, err
 	}
-	return sent, unmarked, r.enlist(ctx, proxies)
+	return sent, r.enlist(ctx, proxies)
+}
+
+// awaitSeen waits until istiod has seen the objects, which leave no mark in a proxy.
+func (r *runner) awaitSeen(ctx context.Context, unmarked []*unstructured.Unstructured) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, liveWithin, fmt.Errorf("not within %s", liveWithin))
+	defer cancel()
+	return mesh.AwaitSeen(ctx, r.Env, unmarked)
 }
 
 // applyOne notes the undo, then makes the object be after; sent is when it was sent.
@@ -96,24 +108,10 @@ func text(u *unstructured.Unstructured) string {
 	return string(b)
 }
 
-// mark waits until istiod has seen the unmarked objects, then sends a mark of its own after them.
-func (r *runner) mark(ctx context.Context, p *plan.Phase, unmarked []*unstructured.Unstructured, start time.Time) error {
-	if len(unmarked) == 0 {
-		return nil
-	}
-	if err := mesh.AwaitSeen(ctx, r.Env, unmarked); err != nil {
-		return err
-	}
-	filter, mark := mesh.MarkFilter("squall-mark-" + r.man.RunID + "-" + p.Name)
-	if _, _, err := r.applyOne(ctx, p.Name, "mark", filter); err != nil {
-		return err
-	}
-	_, err := mesh.AwaitLive(ctx, r.Env, r.proxies, []mesh.Mark{mark}, start)
-	return err
-}
-
 // awaitChanges waits for the marks of the changes, each at the proxies that know its host.
 func (r *runner) awaitChanges(ctx context.Context, p *plan.Phase, start time.Time) ([]mesh.Live, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, liveWithin, fmt.Errorf("the change was not live within %s", liveWithin))
+	defer cancel()
 	latest := map[string]mesh.Live{}
 	for _, x := range r.proxies {
 		latest[x.Pod] = mesh.Live{Pod: x.Pod, After: time.Since(start)}

@@ -73,16 +73,11 @@ func (r *runner) apply(ctx context.Context, p *plan.Phase) error {
 	if len(p.Changes) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, liveWithin, fmt.Errorf("the change was not live within %s", liveWithin))
-	defer cancel()
-	start, unmarked, err := r.applyChanges(ctx, p)
-	at := start.Sub(r.base).Seconds()
+	start, err := r.applyChanges(ctx, p)
 	if err != nil {
 		return err
 	}
-	if err := r.mark(ctx, p, unmarked, start); err != nil {
-		return err
-	}
+	at := start.Sub(r.base).Seconds()
 	live, err := r.awaitChanges(ctx, p, start)
 	if err != nil {
 		return err
