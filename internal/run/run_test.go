@@ -20,10 +20,10 @@ import (
 	"squall/internal/scenario"
 )
 
-// inLoad has f called once in the middle of the phase's load.
-func (w *whole) inLoad(phase string, f func()) {
+// inLoad has f called once in the middle of the load of the stage slow.
+func (w *whole) inLoad(f func()) {
 	w.hooks.load = func(p string, _ load.Snapshot) {
-		if p == phase {
+		if p == "slow" {
 			f()
 		}
 	}
@@ -34,7 +34,7 @@ func TestSignalInMidLoad(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := prepare(t, "long.yaml")
 			var at time.Time
-			w.inLoad("slow", func() {
+			w.inLoad(func() {
 				at = time.Now()
 				w.end(&run.SignalError{Name: name})
 			})
@@ -105,7 +105,7 @@ func TestPanicIsRolledBack(t *testing.T) {
 				}
 			}
 		},
-		"beside a load": func(w *whole) { w.inLoad("slow", func() { panic("out of sails") }) },
+		"beside a load": func(w *whole) { w.inLoad(func() { panic("out of sails") }) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := prepare(t, "long.yaml")
@@ -125,7 +125,7 @@ func TestDeathInMidLoad(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := prepare(t, "long.yaml")
-			w.inLoad("slow", func() { w.kill(words...) })
+			w.inLoad(func() { w.kill(words...) })
 			start := time.Now()
 			w.run()
 			w.expect(check.Error, 3, name)
@@ -180,14 +180,14 @@ func TestForeignChange(t *testing.T) {
 	t.Run("reverted", func(t *testing.T) {
 		w := prepare(t, "long.yaml")
 		w.compiled.Plan.Phases[2].Load.Duration = 500 * time.Millisecond
-		w.inLoad("slow", edit(w, func(spec map[string]any) { delete(spec, "trafficPolicy") }))
+		w.inLoad(edit(w, func(spec map[string]any) { delete(spec, "trafficPolicy") }))
 		w.run()
 		w.expect(check.Error, 3, "slow: the change was reverted by ", "DestinationRule squall/httpbin.spec.trafficPolicy is gone")
 	})
 	t.Run("deleted", func(t *testing.T) {
 		w := prepare(t, "long.yaml")
 		w.compiled.Plan.Phases[2].Load.Duration = 500 * time.Millisecond
-		w.inLoad("slow", func() {
+		w.inLoad(func() {
 			if err := w.objects().Delete(t.Context(), ref); err != nil {
 				t.Error(err)
 			}
