@@ -14,6 +14,9 @@ const (
 	Recovery = "recovery"
 )
 
+// Skipped begins record.Rollback.Baseline when the scenario skips its baseline; the author's reason follows.
+const Skipped = "skipped: "
+
 // How a run ended: the values of record.Manifest.Ended.
 const (
 	endCompleted   = "completed"
@@ -319,14 +322,21 @@ func rollback(man record.Manifest, phases []PhaseResult) PhaseResult {
 	part("objects", man.Rollback.Objects, "the objects are what they were before")
 	part("proxies", man.Rollback.Proxies, "the proxies acknowledged the objects from before")
 	base := man.Rollback.Baseline
+	why, skipped := strings.CutPrefix(base, Skipped)
 	i := slices.IndexFunc(phases, func(p PhaseResult) bool { return p.Name == Recovery })
-	if i >= 0 && (base == "" || base == "ok") {
+	switch {
+	case skipped:
+		add("baseline", Pass, "not tried again, since the scenario skips it: "+why)
+	case i >= 0 && (base == "" || base == "ok"):
 		add("baseline", recovered(phases[i].Verdict), "the baseline again: "+phases[i].Reason)
-	} else {
+	default:
 		part("baseline", base, "the baseline holds again")
 	}
 	res.Verdict, res.Reason = sum(res.Outcomes)
-	if res.Verdict == Pass {
+	switch {
+	case res.Verdict == Pass && skipped:
+		res.Reason = "objects and proxies are as before; the baseline was skipped: " + why
+	case res.Verdict == Pass:
 		res.Reason = "objects, proxies and baseline are as before"
 	}
 	return res

@@ -339,3 +339,23 @@ func BenchmarkHaltAdd(b *testing.B) {
 		}
 	}
 }
+
+func TestRollbackOfASkippedBaseline(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		r    record.Rollback
+		want Verdict
+	}{
+		{"skipped", record.Rollback{Tried: true, Objects: "ok", Proxies: "ok", Baseline: Skipped + "no traffic yet"}, Pass},
+		{"forgotten", record.Rollback{Tried: true, Objects: "ok", Proxies: "ok"}, Inconclusive},
+		{"skipped, proxies differ", record.Rollback{Tried: true, Objects: "ok", Proxies: "differ", Baseline: Skipped + "x"}, Fail},
+	} {
+		got := rollback(record.Manifest{Rollback: tt.r}, nil)
+		if got.Verdict != tt.want {
+			t.Errorf("%s: %v (%s), want %v", tt.name, got.Verdict, got.Reason, tt.want)
+		}
+		if tt.want == Pass && !strings.Contains(got.Reason, "no traffic yet") {
+			t.Errorf("%s: the reason %q lacks the author's", tt.name, got.Reason)
+		}
+	}
+}

@@ -120,6 +120,16 @@ func (o *Objects) List(ctx context.Context, apiVersion, kind, namespace string) 
 // Apply server-side applies u as FieldManager and returns the object as stored. An object whose fields another manager
 // owns is a conflict, an error that names the manager; it is never overruled. A field that the kind does not have is an error.
 func (o *Objects) Apply(ctx context.Context, u *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	return o.apply(ctx, u, metav1.PatchOptions{})
+}
+
+// Try asks the API whether Apply would succeed, and changes nothing.
+func (o *Objects) Try(ctx context.Context, u *unstructured.Unstructured) error {
+	_, err := o.apply(ctx, u, metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}})
+	return err
+}
+
+func (o *Objects) apply(ctx context.Context, u *unstructured.Unstructured, opts metav1.PatchOptions) (*unstructured.Unstructured, error) {
 	r := RefOf(u)
 	c, err := o.resource(r)
 	if err != nil {
@@ -136,7 +146,8 @@ func (o *Objects) Apply(ctx context.Context, u *unstructured.Unstructured) (*uns
 	if err != nil {
 		return nil, fmt.Errorf("apply %s: %w", r, err)
 	}
-	got, err := c.Patch(ctx, r.Name, types.ApplyPatchType, body, metav1.PatchOptions{FieldManager: FieldManager, FieldValidation: metav1.FieldValidationStrict})
+	opts.FieldManager, opts.FieldValidation = FieldManager, metav1.FieldValidationStrict
+	got, err := c.Patch(ctx, r.Name, types.ApplyPatchType, body, opts)
 	if err != nil {
 		return nil, fmt.Errorf("apply %s: %w", r, err)
 	}
@@ -158,9 +169,9 @@ func (o *Objects) Restore(ctx context.Context, r Ref, before *unstructured.Unstr
 	}
 	u := before.DeepCopy()
 	u.SetResourceVersion("")
+	u.SetUID("") // somebody may have made the object anew
 	_, err = c.Update(ctx, u, metav1.UpdateOptions{FieldManager: FieldManager})
 	if apierrors.IsNotFound(err) {
-		u.SetUID("")
 		_, err = c.Create(ctx, u, metav1.CreateOptions{FieldManager: FieldManager})
 	}
 	if err != nil {
@@ -186,10 +197,10 @@ func (o *Objects) Difference(ctx context.Context, r Ref, before *unstructured.Un
 	case now == nil:
 		return r.String() + " is gone", nil
 	}
-	return firstDifference(r.String(), comparable(before), comparable(now)), nil
+	return firstDifference(r.String(), essential(before), essential(now)), nil
 }
 
-func comparable(u *unstructured.Unstructured) map[string]any {
+func essential(u *unstructured.Unstructured) map[string]any {
 	c := u.DeepCopy()
 	c.SetManagedFields(nil)
 	for _, f := range []string{"resourceVersion", "generation", "uid", "creationTimestamp"} {
@@ -232,10 +243,25 @@ func firstDifference(path string, a, b any) string {
 		}
 		return ""
 	}
-	if fmt.Sprint(a) == fmt.Sprint(b) {
+	if number(a) == number(b) {
 		return ""
 	}
 	return fmt.Sprintf("%s was %v, is %v", path, a, b)
+}
+
+// number gives whole numbers one type, however the object was decoded.
+func number(v any) any {
+	switch n := v.(type) {
+	case int:
+		return float64(n)
+	case int64:
+		return float64(n)
+	case json.Number:
+		if f, err := n.Float64(); err == nil {
+			return f
+		}
+	}
+	return v
 }
 
 // EnsureNamespace creates the namespace with sidecar injection on, unless it is there.

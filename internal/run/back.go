@@ -9,6 +9,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"squall/internal/check"
 	"squall/internal/mesh"
 	"squall/internal/record"
 )
@@ -32,15 +33,18 @@ func (r *runner) back(ctx context.Context, failure error) error {
 	}
 	r.event(record.Event{At: at, Took: r.man.Rollback.Seconds, Kind: "rollback", Text: text})
 	r.Progress.Say("%s after %.0f ms", text, r.man.Rollback.Seconds*1000)
+	if skip := r.Plan.Scenario.Spec.Baseline.Skip; skip != "" {
+		r.man.Rollback.Baseline = check.Skipped + skip
+	}
 	if !r.canRecover(failure) {
-		return nil
+		return r.unsaved
 	}
 	err := r.phase(ctx, r.Plan.Recovery)
 	if err != nil {
 		err = r.explain(ctx, fmt.Errorf("recovery: %w", err))
 	}
 	r.stayed(ctx)
-	return err
+	return errors.Join(err, r.unsaved)
 }
 
 // stayed verifies that the objects are still what the rollback made them, when the recovery is over.
@@ -103,7 +107,7 @@ func (r *runner) undo(ctx context.Context, failure error) record.Rollback {
 	if err := r.awaitBack(ctx); err != nil {
 		out.Proxies = err.Error()
 	}
-	fail(r.saveConfigs(ctx, "after"))
+	r.unsaved = r.saveConfigs(ctx, "after")
 	return out
 }
 

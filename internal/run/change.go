@@ -17,6 +17,11 @@ import (
 
 // applyChanges makes the phase's changes, and returns when the first of them was sent.
 func (r *runner) applyChanges(ctx context.Context, p *plan.Phase) (sent time.Time, err error) {
+	for _, c := range p.Changes {
+		if err := r.objects.Try(ctx, c.After); err != nil { // before anything of the phase is changed or noted
+			return sent, fmt.Errorf("%s: %w", c.Step, err)
+		}
+	}
 	kubernetes := false
 	var unmarked []*unstructured.Unstructured
 	for _, c := range p.Changes {

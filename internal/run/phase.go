@@ -170,7 +170,7 @@ func (r *runner) load(ctx context.Context, p *plan.Phase, spec load.Spec, reques
 	}))
 }
 
-// watchLoad shows the progress and breaks the load off when a halt condition holds.
+// watchLoad shows the progress, and breaks the load off when a halt condition holds or its records cannot be written.
 func (r *runner) watchLoad(ctx context.Context, cancel context.CancelCauseFunc, p *plan.Phase, progress *load.Progress, s *sink) {
 	start := time.Now()
 	every := 200 * time.Millisecond
@@ -186,6 +186,10 @@ func (r *runner) watchLoad(ctx context.Context, cancel context.CancelCauseFunc, 
 		case <-tick.C:
 		}
 		r.Progress.Load(p.Name, time.Since(start), p.Load.Requests, progress.Snapshot())
+		if err := s.requests.Err(); err != nil {
+			cancel(err) // what is not recorded cannot be judged
+			return
+		}
 		for i, h := range s.halts {
 			if tripped, why := h.Check(r.since()); tripped {
 				reason := fmt.Sprintf("%s: %s: %s", p.Name, p.Halts[i], why)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"time"
 
@@ -32,6 +33,12 @@ const (
 	gatherWithin   = 5 * time.Second  // stats and access logs after a phase
 	rollbackWithin = 60 * time.Second
 	deathWithin    = 100 * time.Millisecond // from what a process's death breaks to the news of it
+)
+
+// A file of the run's folder that holds room for the end of the record while the run is under way.
+const (
+	reserveFile = "reserve"
+	reserve     = 256 << 10
 )
 
 // Progress is told what a run is doing, from several goroutines.
@@ -90,6 +97,7 @@ type runner struct {
 
 	applied   []*unstructured.Unstructured // what the API stored of the changes that are in force
 	changed   []record.Object
+	unsaved   error                                   // what the rollback could not write of the proxies
 	originals map[mesh.Ref]*unstructured.Unstructured // what the rollback restored, nil before it
 }
 
@@ -142,6 +150,9 @@ func (r *runner) guarded(f func() error) (err error) {
 // begin writes what is judged, before anything starts.
 func (r *runner) begin() (err error) {
 	r.man.Start = r.base.UTC()
+	if err := r.Record.WriteFile(reserveFile, make([]byte, reserve)); err != nil {
+		return err
+	}
 	if err := r.Record.WriteJSON(record.ManifestFile, r.man); err != nil {
 		return err
 	}
@@ -163,6 +174,7 @@ func (r *runner) begin() (err error) {
 
 // end writes how the run ended.
 func (r *runner) end(failure error) error {
+	freed := os.Remove(r.Record.Path(reserveFile)) // so that a disk that is full has room for the end of the record
 	now := time.Now().UTC()
 	r.man.End = &now
 	r.man.Ended = completed
@@ -179,7 +191,7 @@ func (r *runner) end(failure error) error {
 	if failure != nil {
 		r.event(record.Event{Kind: "error", Text: failure.Error()})
 	}
-	return errors.Join(r.Record.WriteJSON(record.ManifestFile, r.man), r.Record.WriteJSON("objects.json", r.changed), r.journal.Close())
+	return errors.Join(freed, r.Record.WriteJSON(record.ManifestFile, r.man), r.Record.WriteJSON("objects.json", r.changed), r.journal.Close())
 }
 
 // down ends the mesh.
