@@ -6,16 +6,17 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"fortio.org/fortio/fgrpc"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/stats"
 	"google.golang.org/grpc/status"
 )
 
@@ -57,6 +58,7 @@ func (g *grpcPing) connect() error {
 		grpc.WithAuthority(g.spec.host(g.url)),
 		grpc.WithUserAgent(g.userAgent()),
 		grpc.WithContextDialer(g.dialNoted),
+		grpc.WithStatsHandler(sentNoter{}),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: reconnect, Multiplier: 1, MaxDelay: reconnect},
 			MinConnectTimeout: connecting,
@@ -106,6 +108,25 @@ func (c *notedCreds) Clone() credentials.TransportCredentials {
 	return &notedCreds{TransportCredentials: c.TransportCredentials.Clone(), broken: c.broken}
 }
 
+// sentKey is the context's key of a call's *atomic.Bool, which sentNoter sets.
+type sentKey struct{}
+
+// sentNoter notes in a call's context that the call's headers were handed to the connection: it may have reached the target.
+type sentNoter struct{}
+
+func (sentNoter) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context   { return ctx }
+func (sentNoter) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context { return ctx }
+func (sentNoter) HandleConn(context.Context, stats.ConnStats)                       {}
+
+func (sentNoter) HandleRPC(ctx context.Context, s stats.RPCStats) {
+	if _, ok := s.(*stats.OutHeader); !ok {
+		return
+	}
+	if sent, ok := ctx.Value(sentKey{}).(*atomic.Bool); ok {
+		sent.Store(true)
+	}
+}
+
 func (g *grpcPing) call(ctx context.Context, _ time.Time) (o outcome) {
 	if g.spec.NewConnectionPerRequest && g.conn == nil {
 		if o.err = g.connect(); o.err != nil {
@@ -120,8 +141,11 @@ func (g *grpcPing) call(ctx context.Context, _ time.Time) (o outcome) {
 	} else if len(g.md) > 0 {
 		ctx = metadata.NewOutgoingContext(ctx, g.md)
 	}
+	var sent atomic.Bool
+	ctx = context.WithValue(ctx, sentKey{}, &sent)
 	var header, trailer metadata.MD
 	reply, err := g.client.Ping(ctx, g.message, grpc.Header(&header), grpc.Trailer(&trailer))
+	o.sent = sent.Load()
 	g.fill(&o, header, trailer, err)
 	if err == nil {
 		o.bytes = int64(len(reply.GetPayload()))
@@ -134,7 +158,6 @@ func (g *grpcPing) call(ctx context.Context, _ time.Time) (o outcome) {
 
 // fill tells an answer from a failure: gRPC gives a status for both, but only an answer has headers or trailers.
 func (g *grpcPing) fill(o *outcome, header, trailer metadata.MD, err error) {
-	o.sent = err == nil || g.conn.GetState() == connectivity.Ready
 	if err != nil && header.Len()+trailer.Len() == 0 {
 		o.err = g.failure(err)
 		return
