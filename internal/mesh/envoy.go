@@ -30,7 +30,11 @@ func StatsInclusion() []string {
 
 // Stats reads a proxy's counters and gauges. A stat that Envoy does not list is absent from the map, never 0.
 func Stats(ctx context.Context, env Env, pod string) (record.Stats, error) {
-	body, err := env.Admin(ctx, pod, "GET", "/stats?format=json&histogram_buckets=none")
+	return readStats(ctx, env, pod, url.Values{"format": {"json"}, "histogram_buckets": {"none"}})
+}
+
+func readStats(ctx context.Context, env Env, pod string, query url.Values) (record.Stats, error) {
+	body, err := env.Admin(ctx, pod, "GET", "/stats?"+query.Encode())
 	if err != nil {
 		return nil, fmt.Errorf("stats of the proxy of %s: %w", pod, err)
 	}

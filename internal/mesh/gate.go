@@ -72,7 +72,7 @@ func AwaitLive(ctx context.Context, env Env, proxies []record.Proxy, marks []Mar
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	return out, AwaitAcknowledged(ctx, env, proxies)
+	return out, AwaitSettled(ctx, env, proxies)
 }
 
 func awaitMark(ctx context.Context, env Env, p record.Proxy, m Mark) error {
@@ -155,8 +155,41 @@ func readSync(ctx context.Context, env Env) (map[string]map[string]syncState, er
 	return out, nil
 }
 
-// AwaitAcknowledged waits until each of the proxies has acknowledged all that istiod sent to it.
-func AwaitAcknowledged(ctx context.Context, env Env, proxies []record.Proxy) error {
+// AwaitSettled waits until each of the proxies has acknowledged all that istiod sent to it, and serves no connection by a
+// listener from before: Envoy lets connections live on by the old one for its drain time.
+func AwaitSettled(ctx context.Context, env Env, proxies []record.Proxy) error {
+	if err := awaitAcknowledged(ctx, env, proxies); err != nil {
+		return err
+	}
+	return poll(ctx, pollEvery, func() (bool, error, error) {
+		for _, p := range proxies {
+			if why, err := draining(ctx, env, p.Pod); why != nil || err != nil {
+				return false, why, err
+			}
+		}
+		return true, nil, nil
+	})
+}
+
+// draining says what of a proxy's listeners is still draining, nil when nothing is.
+func draining(ctx context.Context, env Env, pod string) (why, err error) {
+	filter := url.Values{"format": {"json"}, "filter": {`^listener_manager\.total_(listeners|filter_chains)_draining$`}}
+	stats, err := readStats(ctx, env, pod, filter)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range []string{"listener_manager.total_listeners_draining", "listener_manager.total_filter_chains_draining"} {
+		switch n, ok := stats[name]; {
+		case !ok:
+			return nil, fmt.Errorf("the proxy of %s does not list %s: its stats matcher drops it", pod, name)
+		case n > 0:
+			return fmt.Errorf("the proxy of %s still serves connections by a configuration from before (%s = %d)", pod, name, n), nil
+		}
+	}
+	return nil, nil
+}
+
+func awaitAcknowledged(ctx context.Context, env Env, proxies []record.Proxy) error {
 	return poll(ctx, pollEvery, func() (bool, error, error) {
 		all, err := readSync(ctx, env)
 		if err != nil {
@@ -263,7 +296,7 @@ func AwaitConfigs(ctx context.Context, env Env, proxies []record.Proxy, want map
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	return AwaitAcknowledged(ctx, env, proxies)
+	return AwaitSettled(ctx, env, proxies)
 }
 
 // AwaitEndpoints waits until each proxy that knows a service of the namespace would send to exactly the service's ready

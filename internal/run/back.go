@@ -134,5 +134,5 @@ func (r *runner) awaitBack(ctx context.Context) error {
 	if err := mesh.AwaitConfigs(ctx, r.Env, known, r.before); err != nil {
 		return err
 	}
-	return mesh.AwaitAcknowledged(ctx, r.Env, r.proxies)
+	return mesh.AwaitSettled(ctx, r.Env, r.proxies)
 }

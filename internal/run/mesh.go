@@ -52,5 +52,5 @@ func awaitReady(ctx context.Context, env mesh.Env, objects *mesh.Objects, namesp
 			return nil, err
 		}
 	}
-	return proxies, mesh.AwaitAcknowledged(ctx, env, proxies)
+	return proxies, mesh.AwaitSettled(ctx, env, proxies)
 }

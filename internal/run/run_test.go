@@ -145,6 +145,13 @@ func TestRejectedChange(t *testing.T) {
 	}
 }
 
+// A change of a listener is live only when no connection from before is served by the old one.
+func TestPolicyHoldsForOldConnections(t *testing.T) {
+	w := prepare(t, "denied.yaml")
+	w.run()
+	w.expect(check.Pass, 0)
+}
+
 func TestResets(t *testing.T) {
 	w := prepare(t, "resets.yaml")
 	w.run()

@@ -137,6 +137,7 @@ func (k *kubelet) startEnvoy(ctx context.Context, p *pod) error {
 		Args: []string{
 			"--config-path", path, "--concurrency", "1", "--disable-hot-restart", "--log-level", "warning",
 			"--file-flush-interval-msec", "10",
+			"--drain-time-s", "0", // what a changed listener no longer allows ends at once
 		},
 	})
 	if err != nil {
