@@ -64,5 +64,6 @@ var _ run.Progress = progress{}
 func (p progress) Load(phase string, elapsed time.Duration, asked int64, s load.Snapshot) {
 	p.Progress.Load(report.Snapshot{
 		Phase: phase, Elapsed: elapsed, Done: s.Count, Asked: asked, QPS: float64(s.Count) / max(elapsed.Seconds(), 1e-9), Codes: s.Codes,
+		Failed: s.Failed,
 	})
 }

@@ -282,7 +282,7 @@ func show(p Progress) {
 	p.Phase("breaker\x1b[2J\n")
 	p.Say("live on %d/%d proxies after %s", 2, 2, 7*time.Millisecond)
 	for i := range 13 {
-		p.Load(Snapshot{Phase: "breaker", Elapsed: time.Duration(i) * time.Second, Done: int64(i) * 1000, QPS: 1000, Codes: map[int]int64{503: int64(i) * 400, 200: int64(i) * 590, 0: int64(i) * 10}})
+		p.Load(Snapshot{Phase: "breaker", Elapsed: time.Duration(i) * time.Second, Done: int64(i) * 1000, QPS: 1000, Codes: map[int]int64{503: int64(i) * 400, 200: int64(i) * 590}, Failed: int64(i) * 10})
 	}
 	p.Done()
 	p.Say("after the end")

@@ -20,7 +20,8 @@ type Snapshot struct {
 	Done    int64
 	Asked   int64 // 0: by duration
 	QPS     float64
-	Codes   map[int]int64 // 0: no answer
+	Codes   map[int]int64 // of the answers
+	Failed  int64         // without an answer
 }
 
 // Progress shows a run while it goes on. It is safe for concurrent use. It is for people only: a failed write is not
@@ -160,12 +161,10 @@ func snapshotLine(s Snapshot) string {
 	}
 	codes := make([]string, 0, len(s.Codes))
 	for _, c := range slices.Sorted(maps.Keys(s.Codes)) {
-		if c != 0 {
-			codes = append(codes, strconv.Itoa(c)+":"+formatCount(s.Codes[c]))
-		}
+		codes = append(codes, strconv.Itoa(c)+":"+formatCount(s.Codes[c]))
 	}
-	if n := s.Codes[0]; n > 0 {
-		codes = append(codes, "no answer:"+formatCount(n))
+	if s.Failed > 0 {
+		codes = append(codes, "no answer:"+formatCount(s.Failed))
 	}
 	return fmt.Sprintf("%s %.1f s  %s  %s/s  %s", s.Phase, s.Elapsed.Seconds(), done, formatNumber(roundTo(s.QPS, 0)), strings.Join(codes, " "))
 }
