@@ -239,3 +239,19 @@ func FuzzCompile(f *testing.F) {
 		}
 	})
 }
+
+// Envoy counts requests above the limit of connections and queue apart from those above the limit of requests.
+func TestOverflowCountsBothLimits(t *testing.T) {
+	p := statPattern{host: "httpbin", stat: hostStats()["overflow"], anySubset: true}
+	for name, want := range map[string]bool{
+		"cluster.outbound|8000|v2|httpbin.t.svc.cluster.local.upstream_rq_pending_overflow": true,
+		"cluster.outbound|8000||httpbin.t.svc.cluster.local.upstream_rq_active_overflow":    true,
+		"cluster.outbound|8000||httpbin.t.svc.cluster.local.upstream_rq_retry_overflow":     false,
+		"cluster.outbound|8000||other.t.svc.cluster.local.upstream_rq_active_overflow":      false,
+		"cluster.inbound|8080||.upstream_rq_active_overflow":                                false,
+	} {
+		if got := p.match(name, "t"); got != want {
+			t.Errorf("%s: %v, want %v", name, got, want)
+		}
+	}
+}

@@ -33,6 +33,15 @@ func TestCompileHaltErrors(t *testing.T) {
 	}
 }
 
+// A percentage before "for" is no modulus.
+func TestCompileHaltPercent(t *testing.T) {
+	for _, stmt := range []string{"ratio(code >= 500) > 50% for 1s", "ratio(code >= 500) > 50% for 1m"} {
+		if _, err := CompileHalt(stmt, services()); err != nil {
+			t.Errorf("CompileHalt(%s) = %v", stmt, err)
+		}
+	}
+}
+
 func TestHalt(t *testing.T) {
 	// calls adds one request each 0.1 s from one time to another.
 	type calls struct {

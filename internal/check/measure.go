@@ -92,10 +92,11 @@ func percentileNames() map[string]float64 {
 	return map[string]float64{"p50": 0.5, "p75": 0.75, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999, "p9999": 0.9999}
 }
 
-// hostStats are the functions of a host and Envoy's names for what they count.
+// hostStats are the functions of a host and Envoy's names for what they count, several parted by a bar.
 func hostStats() map[string]string {
 	return map[string]string{
-		"overflow":       "upstream_rq_pending_overflow",
+		// Envoy counts what exceeds the limits of connections and queue apart from what exceeds that of requests.
+		"overflow":       "upstream_rq_pending_overflow|upstream_rq_active_overflow",
 		"retries":        "upstream_rq_retry",
 		"timeouts":       "upstream_rq_timeout",
 		"perTryTimeouts": "upstream_rq_per_try_timeout",
@@ -154,7 +155,7 @@ func (p statPattern) String() string {
 		if p.anySubset {
 			subset = "*"
 		}
-		return fmt.Sprintf("cluster.outbound|*|%s|%s.%s", subset, p.host, p.stat)
+		return fmt.Sprintf("cluster.outbound|*|%s|%s.%s", subset, p.host, strings.ReplaceAll(p.stat, "|", " or "))
 	default:
 		return p.name
 	}
@@ -172,11 +173,17 @@ func (p statPattern) match(name, namespace string) bool {
 	if !ok {
 		return false
 	}
-	rest, ok = strings.CutSuffix(rest, "."+p.stat)
-	if !ok {
-		return false
+	for stat := range strings.SplitSeq(p.stat, "|") {
+		if cluster, ok := strings.CutSuffix(rest, "."+stat); ok {
+			return p.matchCluster(cluster, namespace)
+		}
 	}
-	parts := strings.Split(rest, "|")
+	return false
+}
+
+// matchCluster takes the name of an outbound cluster without its direction.
+func (p statPattern) matchCluster(name, namespace string) bool {
+	parts := strings.Split(name, "|")
 	if len(parts) != 3 || !sameHost(p.host, parts[2], namespace) {
 		return false
 	}

@@ -243,7 +243,14 @@ func (s *scanner) isPercent(n int) bool {
 	for unicode.IsSpace(s.peek(n)) {
 		n++
 	}
-	r := s.peek(n)
+	word := n
+	for isName(s.peek(n)) {
+		n++
+	}
+	if s.halt && string(s.orig[s.i+word:s.i+n]) == "for" {
+		return true
+	}
+	r := s.peek(word)
 	return !isName(r) && !isDigit(r) && r != '('
 }
 
