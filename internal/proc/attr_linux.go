@@ -8,19 +8,42 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const (
-	canContain = true
-	pipeBytes  = 1 << 20 // the most that Linux gives without privilege
-)
+const pipeBytes = 1 << 20 // the most that Linux gives without privilege
+
+// isolations are the ways to start spec, the best one first.
+func isolations(spec Spec) []isolation {
+	files := len(spec.Binds) > 0
+	if !spec.Contain && !files {
+		return []isolation{{}}
+	}
+	out := []isolation{{user: true, pid: true, files: files}}
+	if os.Getuid() == 0 {
+		out = append(out, isolation{pid: true, files: files})
+	}
+	if !files {
+		out = append(out, isolation{})
+	}
+	return out
+}
 
 // attributes are what ties a child to this process.
-func attributes(contain bool) *syscall.SysProcAttr {
+func attributes(i isolation) *syscall.SysProcAttr {
 	a := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	if contain {
+	if i.pid {
+		a.Cloneflags |= unix.CLONE_NEWPID
+	}
+	if i.files {
+		a.Unshareflags |= unix.CLONE_NEWNS // Go then makes all mounts private, so that the child's stay its own
+	}
+	if i.user {
 		uid, gid := os.Getuid(), os.Getgid()
-		a.Cloneflags = unix.CLONE_NEWUSER | unix.CLONE_NEWPID
-		a.UidMappings = []syscall.SysProcIDMap{{ContainerID: uid, HostID: uid, Size: 1}}
-		a.GidMappings = []syscall.SysProcIDMap{{ContainerID: gid, HostID: gid, Size: 1}}
+		inside := syscall.SysProcIDMap{ContainerID: uid, HostID: uid, Size: 1}
+		group := syscall.SysProcIDMap{ContainerID: gid, HostID: gid, Size: 1}
+		if i.files {
+			inside.ContainerID, group.ContainerID = 0, 0 // who mounts; see wrap
+		}
+		a.Cloneflags |= unix.CLONE_NEWUSER
+		a.UidMappings, a.GidMappings = []syscall.SysProcIDMap{inside}, []syscall.SysProcIDMap{group}
 	}
 	return a
 }

@@ -7,10 +7,16 @@ import (
 	"syscall"
 )
 
-const canContain = false
+// isolations are none: there are no namespaces, and no way to show a program other files.
+func isolations(spec Spec) []isolation {
+	if len(spec.Binds) > 0 {
+		return nil
+	}
+	return []isolation{{}}
+}
 
 // attributes gives a child its own process group.
-func attributes(bool) *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
+func attributes(isolation) *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
 
 // forbidden reports that containment is not to be had.
 func forbidden(error) bool { return false }

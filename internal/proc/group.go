@@ -58,13 +58,20 @@ func (g *Group) Start(ctx context.Context, spec Spec) (*Process, error) {
 	g.mu.Unlock()
 	defer g.starts.Done()
 
-	if spec.Contain && canContain {
-		p, err := g.start(ctx, spec, true)
-		if err == nil || !forbidden(err) {
+	err := fmt.Errorf("start %s: this machine cannot show a program other files: %w", spec.Name, errors.ErrUnsupported)
+	for _, i := range isolations(spec) {
+		var p *Process
+		if p, err = g.start(ctx, spec, i); err == nil || !forbidden(err) {
 			return p, err
 		}
 	}
-	return g.start(ctx, spec, false)
+	return nil, err
+}
+
+// isolation is what a child has of its own.
+type isolation struct {
+	user, pid bool // namespaces
+	files     bool // a mount namespace with Spec.Binds
 }
 
 // shareFileLimit lets children have this process's limit of open files. Go raises its own to the most allowed, but gives
@@ -78,17 +85,22 @@ func shareFileLimit() error {
 }
 
 // start starts spec on the group's thread.
-func (g *Group) start(ctx context.Context, spec Spec, contain bool) (*Process, error) {
+func (g *Group) start(ctx context.Context, spec Spec, has isolation) (*Process, error) {
 	if err := shareFileLimit(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", spec.Name, err)
 	}
 	cmd := exec.Command(spec.Path, spec.Args...) //nolint:noctx // a child ends by Stop and Kill, in order, and not with ctx
-	cmd.Env, cmd.Dir, cmd.SysProcAttr = spec.Env, spec.Dir, attributes(contain)
+	cmd.Env, cmd.Dir, cmd.SysProcAttr = spec.Env, spec.Dir, attributes(has)
+	if has.files {
+		if err := wrap(cmd, spec.Binds); err != nil {
+			return nil, fmt.Errorf("start %s: %w", spec.Name, err)
+		}
+	}
 	out, err := openOutput(cmd, spec)
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", spec.Name, err)
 	}
-	p := &Process{spec: spec, cmd: cmd, contained: contain, group: g, done: make(chan struct{})}
+	p := &Process{spec: spec, cmd: cmd, contained: has.pid, group: g, done: make(chan struct{})}
 	if err := g.fork(ctx, cmd); err != nil {
 		return nil, errors.Join(fmt.Errorf("start %s: %w", spec.Name, err), out.abandon())
 	}

@@ -41,8 +41,10 @@ func helper(mode string, args []string) int {
 		return stay(args[0], "stubborn", func(<-chan os.Signal) int { select {} })
 	case "forker":
 		return fork(args[0])
-	case "parent":
-		return parent(args[0])
+	case "bound":
+		return bound(args)
+	case "parent", "boundparent":
+		return parent(args[0], mode == "boundparent")
 	}
 	fmt.Fprintln(os.Stderr, "unknown mode", mode)
 	return 99
@@ -75,12 +77,19 @@ func fork(fifo string) int {
 	return stay(fifo, "forker", func(term <-chan os.Signal) int { <-term; return 0 })
 }
 
-// parent starts children as Squall does, and waits to be killed.
-func parent(fifo string) int {
+// parent starts children as Squall does, or only one that has files of its own, and waits to be killed.
+func parent(fifo string, binds bool) int {
 	g := NewGroup(nil)
-	for _, mode := range []string{"polite", "stubborn", "forker"} {
+	modes := []string{"polite", "stubborn", "forker"}
+	if binds {
+		modes = modes[2:]
+	}
+	for _, mode := range modes {
 		spec := helperSpec(mode, fifo)
 		spec.Contain = mode == "forker"
+		if binds {
+			spec.Path, spec.Binds = os.Args[0], []Bind{{"/etc/hosts", "/etc/hosts"}} // not /proc/self/exe, which is the shell then
+		}
 		if _, err := g.Start(context.Background(), spec); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 95

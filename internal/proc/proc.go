@@ -12,7 +12,7 @@
 //
 // A grandchild is safe in an orderly stop only, since the parent-death signal is not inherited. A program that may fork is
 // started with Spec.Contain, in a PID namespace of its own, where the kernel kills everything as soon as the first process
-// ends. That takes unprivileged user namespaces; where the machine forbids them the child starts without, and
+// ends. That takes unprivileged user namespaces, or root; where the machine forbids them the child starts without, and
 // Process.Contained says so.
 //
 // Elsewhere than on Linux there is neither parent-death signal nor containment: only an orderly stop takes the children down.
@@ -60,6 +60,11 @@ type Spec struct {
 	// a program that may fork. Inside, the program is process 1 of its namespace, which ignores a SIGTERM that it has no
 	// handler for, so that Stop then takes Grace.
 	Contain bool
+
+	// Binds are files that the program sees in place of others of the machine. They imply Contain, and Start fails
+	// where the machine does not allow it: ask CanBind first. The shell, mount and, for another user than root, unshare
+	// come first in the program's process; what they have to say is in LogFile.
+	Binds []Bind
 }
 
 // Exit says how a process ended.
