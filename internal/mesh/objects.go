@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"reflect"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -243,7 +244,7 @@ func firstDifference(path string, a, b any) string {
 		}
 		return ""
 	}
-	if number(a) == number(b) {
+	if reflect.DeepEqual(number(a), number(b)) {
 		return ""
 	}
 	return fmt.Sprintf("%s was %v, is %v", path, a, b)
