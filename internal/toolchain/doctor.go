@@ -51,7 +51,7 @@ func Doctor(ctx context.Context, opts Options) ([]Finding, error) {
 		findings = append(findings, f)
 		complete = complete && there
 	}
-	findings = append(findings, doctorLoopback(ctx), doctorNamespaces(ctx), doctorKubectl(ctx), in.doctorDisk(complete), doctorFiles(),
+	findings = append(findings, doctorLoopback(ctx), doctorNamespaces(ctx), doctorNames(ctx), doctorKubectl(ctx), in.doctorDisk(complete), doctorFiles(),
 		doctorMachine())
 	return findings, context.Cause(ctx)
 }
@@ -169,6 +169,17 @@ func doctorNamespaces(ctx context.Context) Finding {
 	}
 	if err = errors.Join(err, group.StopAll(ctx)); err != nil {
 		f.Detail += "; " + err.Error()
+	}
+	return f
+}
+
+// doctorNames tries whether programs can call services by name. Squall works without, for services that call no others.
+func doctorNames(ctx context.Context) Finding {
+	f := Finding{Name: "names of services", OK: true, Detail: "services can call each other by name"}
+	if err := proc.CanBind(ctx, "/etc/hosts"); err != nil {
+		f.Detail = fmt.Sprintf("services cannot call each other by name, since a program cannot see a hosts file of its own: %v; "+
+			"where they have to, install util-linux, and allow user namespaces (sysctl user.max_user_namespaces, "+
+			"kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns) or run as root", err)
 	}
 	return f
 }

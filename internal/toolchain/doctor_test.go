@@ -37,6 +37,9 @@ func TestDoctor(t *testing.T) {
 	if f := find("loopback addresses"); !f.OK {
 		t.Errorf("%+v", f)
 	}
+	if f := find("names of services"); !strings.Contains(f.Detail, "can call each other by name") {
+		t.Errorf("%+v", f)
+	}
 	if f := find("fortio"); f.OK {
 		t.Errorf("a program without a pin: %+v", f)
 	}
@@ -49,6 +52,9 @@ func TestDoctor(t *testing.T) {
 	}
 	if f := find("python3 with pip"); f.OK || !strings.Contains(f.Fix, "--envoy PATH") {
 		t.Errorf("without python3: %+v", f)
+	}
+	if f := find("names of services"); !strings.Contains(f.Detail, "cannot call each other by name") || !strings.Contains(f.Detail, "util-linux") {
+		t.Errorf("without mount: %+v", f)
 	}
 	opts.Envoy = write(t, t.TempDir(), "envoy", fmt.Sprintf(fakeEnvoy, "1.40.0"), 0o755)
 	if f := find("python3 with pip"); !f.OK {

@@ -46,7 +46,8 @@ func listen() (net.Listener, error) {
 	return lc.Listen(context.Background(), "tcp", net.JoinHostPort(os.Getenv("HOST"), os.Getenv("PORT")))
 }
 
-// serveHTTP answers /ready with 200 or, after /toggle, with 503, and /args with its environment and arguments.
+// serveHTTP answers /ready with 200 or, after /toggle, with 503, /args with its environment and arguments, and
+// /call with what the URL in its query answers.
 func serveHTTP(stubborn bool) error {
 	if stubborn {
 		signal.Notify(make(chan os.Signal, 1), syscall.SIGTERM)
@@ -59,6 +60,7 @@ func serveHTTP(stubborn bool) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/toggle", func(http.ResponseWriter, *http.Request) { unready.Store(!unready.Load()) })
 	mux.HandleFunc("/exit", func(http.ResponseWriter, *http.Request) { fmt.Fprintln(os.Stderr, "leaving"); os.Exit(7) })
+	mux.HandleFunc("/call", func(w http.ResponseWriter, r *http.Request) { callOn(w, r.FormValue("url")) })
 	mux.HandleFunc("/ready", func(w http.ResponseWriter, _ *http.Request) {
 		if unready.Load() {
 			w.WriteHeader(http.StatusServiceUnavailable)
@@ -71,6 +73,20 @@ func serveHTTP(stubborn bool) error {
 	})
 	srv := &http.Server{Handler: mux}
 	return srv.Serve(l)
+}
+
+// callOn answers with what url answers.
+func callOn(w http.ResponseWriter, url string) {
+	resp, err := http.Get(url)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadGateway)
+		return
+	}
+	w.WriteHeader(resp.StatusCode)
+	_, err = io.Copy(w, resp.Body)
+	if err := errors.Join(err, resp.Body.Close()); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
 }
 
 // serveTCP sends back what it gets.

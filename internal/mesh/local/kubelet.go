@@ -163,7 +163,7 @@ func (k *kubelet) reconcile(ctx context.Context) error {
 	for _, key := range sortedKeys(want) {
 		errs = append(errs, k.scale(ctx, key, want[key]))
 	}
-	errs = append(errs, k.writeSidecars(ctx), k.writeSlices(ctx))
+	errs = append(errs, k.writeHosts(k.sorted()...), k.writeSidecars(ctx), k.writeSlices(ctx))
 	for _, key := range sortedKeys(want) {
 		errs = append(errs, k.writeStatus(ctx, key, want[key]))
 	}

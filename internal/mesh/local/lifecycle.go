@@ -37,7 +37,7 @@ func (k *kubelet) start(ctx context.Context, key string, p *pod) error {
 		return fmt.Errorf("pod %s: %w", p.object.Name, err)
 	}
 	p.object.UID = made.UID
-	if err := errors.Join(k.writeSidecar(ctx, p), k.writePod(ctx, p, "starting")); err != nil {
+	if err := errors.Join(k.writeHosts(p), k.writeSidecar(ctx, p), k.writePod(ctx, p, "starting")); err != nil {
 		return err
 	}
 	k.pods[key] = append(k.pods[key], p)
@@ -138,7 +138,7 @@ func (k *kubelet) end(ctx context.Context, p *pod) {
 	}
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.grace()+10*time.Second)
 	defer cancel()
-	errs = append(errs, p.stop(stopping), os.RemoveAll(p.dir))
+	errs = append(errs, p.stop(stopping), os.RemoveAll(p.dir), os.RemoveAll(p.hosts.path))
 	k.mesh.mu.Lock()
 	delete(k.mesh.pods, name)
 	k.mesh.mu.Unlock()

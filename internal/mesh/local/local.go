@@ -57,6 +57,7 @@ type Mesh struct {
 	api    *kubeapi.Server
 	rest   *rest.Config
 	sds    *sds.Server
+	naming *naming
 	istiod *proc.Process
 
 	istiodReady chan struct{} // closed when istiod answers, or never
@@ -112,8 +113,12 @@ func (m *Mesh) Up(ctx context.Context) (err error) {
 	if m.block, err = takeBlock(ctx); err != nil {
 		return err
 	}
+	if m.naming, err = newNaming(); err != nil {
+		return err
+	}
 	live, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	m.cancel = cancel
+	m.background(func() error { return m.naming.learn(live, m.opts.Dir) })
 	m.rest = &rest.Config{Host: "http://" + m.block.control(apiPort), QPS: -1}
 	prefix, err := netip.ParsePrefix(m.block.serviceCIDR())
 	if err != nil {

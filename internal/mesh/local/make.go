@@ -35,6 +35,7 @@ func (k *kubelet) newPod(d *appsv1.Deployment, hash string) (*pod, error) {
 		return nil, err
 	}
 	p.dir = filepath.Join(k.mesh.opts.Dir, p.object.Name)
+	p.hosts.path = p.dir + ".hosts"
 	if err := k.environment(p); err != nil {
 		k.mesh.block.nPods-- // the address was not used
 		return nil, err

@@ -38,6 +38,7 @@ type pod struct {
 	ip      netip.Addr        // as in EndpointSlices; the proxy's inbound listeners
 	calls   netip.Addr        // the proxy's outbound listeners and its admin interface
 	dir     string            // of the program's own
+	hosts   hosts             // what names stand for; the kubelet's loop alone writes it
 
 	cancel     context.CancelFunc // ends the pod's life
 	ended      chan struct{}      // closed when the life has ended
@@ -93,9 +94,16 @@ func (k *kubelet) startApp(ctx context.Context, p *pod) error {
 	for _, a := range p.program.Listen {
 		argv = append(argv, p.listen(a))
 	}
+	binds, unnamed, err := k.mesh.naming.await(ctx, p)
+	if unnamed != nil {
+		err = k.mesh.sayUnnamed(p, unnamed)
+	}
+	if err != nil {
+		return err
+	}
 	app, err := k.mesh.procs.Start(ctx, proc.Spec{
 		Name: p.appName(), Path: p.program.Path, Args: argv, Env: p.env, LogFile: k.mesh.opts.Log(p.object.Name),
-		Dir: p.dir, Grace: p.grace(), Contain: true,
+		Dir: p.dir, Grace: p.grace(), Contain: true, Binds: binds,
 	})
 	if err != nil {
 		return err

@@ -279,10 +279,13 @@ readinessProbe: {httpGet: {path: ready, port: http}, periodSeconds: 1, failureTh
 	m.ready(t, ns)
 	m.answers(t, ns, "app", "/toggle", 200)
 	m.answers(t, ns, "app", "/get", 503) // no healthy upstream
-	d, err := m.o.Kube.AppsV1().Deployments(ns).Get(t.Context(), "app", metav1.GetOptions{})
-	if err != nil || d.Status.ReadyReplicas != 0 {
-		t.Errorf("ready: %d %v", d.Status.ReadyReplicas, err)
-	}
+	eventually(t, func() error { // the status follows the endpoints
+		d, err := m.o.Kube.AppsV1().Deployments(ns).Get(t.Context(), "app", metav1.GetOptions{})
+		if err == nil && d.Status.ReadyReplicas != 0 {
+			err = fmt.Errorf("%d pods are ready", d.Status.ReadyReplicas)
+		}
+		return err
+	})
 	p, err := m.o.Kube.CoreV1().Pods(ns).Get(t.Context(), m.pods(t, ns, "app")[0], metav1.GetOptions{})
 	if err != nil || !strings.Contains(p.Status.Conditions[0].Message, "503 Service Unavailable") {
 		t.Errorf("pod says %+v %v", p.Status.Conditions, err)
