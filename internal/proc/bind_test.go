@@ -65,7 +65,7 @@ func TestBinds(t *testing.T) {
 			if uid != os.Getuid() {
 				gid = uid
 				cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
-				f, err := os.CreateTemp("", "squall-file-") // outside of the folder of another user
+				f, err := os.CreateTemp("", "squall-file-") //nolint:usetesting // t.TempDir is in a folder that only this user may enter
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -35,6 +35,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 http.server.HTTPServer((os.environ['HOST'], int(os.environ['PORT'])), Handler).serve_forever()
 `
 
+// callersNamespace is where the programs live that call others by name.
+const callersNamespace = "names"
+
 func caller(name, container string) string {
 	d := deployment(name, "ports: [{containerPort: 8080}]\n"+container, "")
 	return "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: " + name + "}\n---\n" +
@@ -42,9 +45,9 @@ func caller(name, container string) string {
 }
 
 // callBy has the first pod of an app call a URL.
-func (m *testMesh) callBy(t *testing.T, ns, app, to string) (int, string) {
+func (m *testMesh) callBy(t *testing.T, app, to string) (int, string) {
 	t.Helper()
-	p, err := m.o.Kube.CoreV1().Pods(ns).Get(t.Context(), m.pods(t, ns, app)[0], metav1.GetOptions{})
+	p, err := m.o.Kube.CoreV1().Pods(callersNamespace).Get(t.Context(), m.pods(t, callersNamespace, app)[0], metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +102,7 @@ func TestServicesCallEachOtherByName(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := up(t, func(o *local.Options) { o.Images["test/python"] = strings.TrimSpace(string(python)) })
-	const ns = "names"
+	const ns = callersNamespace
 	m.simple(t, ns)
 	m.namespace(t, "other")
 	m.apply(t, ns, caller("go", "image: test/app\nenv: [{name: "+modeEnv+", value: http}, {name: GODEBUG, value: netdns=go}]"),
@@ -112,7 +115,7 @@ func TestServicesCallEachOtherByName(t *testing.T) {
 		t.Run(app, func(t *testing.T) {
 			for _, host := range []string{"httpbin", "httpbin.names", "httpbin.names.svc", "httpbin.names.svc.cluster.local"} {
 				eventually(t, func() error { // the proxy is ready a little before it knows all endpoints
-					if code, body := m.callBy(t, ns, app, "http://"+host+":8000/get"); code != 200 {
+					if code, body := m.callBy(t, app, "http://"+host+":8000/get"); code != 200 {
 						return fmt.Errorf("%s: %d %s", host, code, body)
 					}
 					return nil
@@ -120,7 +123,7 @@ func TestServicesCallEachOtherByName(t *testing.T) {
 			}
 			path, own, far := "/anything/"+app, m.pods(t, ns, app)[0], m.pods(t, ns, "httpbin")[0]
 			got := m.entries(t, path, []string{own, far}, func() {
-				if code, body := m.callBy(t, ns, app, "http://httpbin:8000"+path); code != 200 {
+				if code, body := m.callBy(t, app, "http://httpbin:8000"+path); code != 200 {
 					t.Fatalf("%d %s", code, body)
 				}
 			})
@@ -136,7 +139,7 @@ func TestServicesCallEachOtherByName(t *testing.T) {
 		answer := func(to string, want int, text string) {
 			t.Helper()
 			eventually(t, func() error {
-				if code, body := m.callBy(t, ns, "python", to); code != want || !strings.Contains(body, text) {
+				if code, body := m.callBy(t, "python", to); code != want || !strings.Contains(body, text) {
 					return fmt.Errorf("%d %s", code, body)
 				}
 				return nil
@@ -150,7 +153,7 @@ func TestServicesCallEachOtherByName(t *testing.T) {
 		answer("http://httpbin:8000/get", 200, "")
 	})
 	t.Run("without a proxy", func(t *testing.T) {
-		code, body := m.callBy(t, ns, "plain", "http://httpbin:8000/get")
+		code, body := m.callBy(t, "plain", "http://httpbin:8000/get")
 		s, err := m.o.Kube.CoreV1().Services(ns).Get(t.Context(), "httpbin", metav1.GetOptions{})
 		if want := s.Spec.ClusterIP + ":8000: connect: connection refused"; err != nil || code != 502 || !strings.Contains(body, want) {
 			t.Errorf("%d %s %v, want …%s", code, body, err, want)

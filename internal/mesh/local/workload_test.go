@@ -279,7 +279,7 @@ readinessProbe: {httpGet: {path: ready, port: http}, periodSeconds: 1, failureTh
 	m.ready(t, ns)
 	m.answers(t, ns, "app", "/toggle", 200)
 	m.answers(t, ns, "app", "/get", 503) // no healthy upstream
-	eventually(t, func() error { // the status follows the endpoints
+	eventually(t, func() error {         // the status follows the endpoints
 		d, err := m.o.Kube.AppsV1().Deployments(ns).Get(t.Context(), "app", metav1.GetOptions{})
 		if err == nil && d.Status.ReadyReplicas != 0 {
 			err = fmt.Errorf("%d pods are ready", d.Status.ReadyReplicas)
