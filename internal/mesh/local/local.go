@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/netip"
 	"os"
@@ -213,9 +212,7 @@ func (m *Mesh) end(ctx context.Context) error {
 	m.wg.Wait()
 	m.http.CloseIdleConnections()
 	if m.block != nil {
-		if err := m.block.api.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-			errs = append(errs, fmt.Errorf("close the API: %w", err))
-		}
+		errs = append(errs, m.block.release())
 	}
 	return errors.Join(append(errs, os.RemoveAll(m.opts.Dir))...)
 }
