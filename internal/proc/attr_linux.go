@@ -2,7 +2,10 @@ package proc
 
 import (
 	"errors"
+	"fmt"
 	"os"
+	"strconv"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -52,6 +55,25 @@ func attributes(i isolation) *syscall.SysProcAttr {
 func forbidden(err error) bool {
 	return errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) || errors.Is(err, unix.ENOSPC) ||
 		errors.Is(err, unix.EUSERS) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS)
+}
+
+// heeds reports whether a process has a handler for the signal or ignores it on purpose, so that it is for the process to
+// say what the signal does. A process that cannot be looked at heeds it.
+func heeds(pid int, sig syscall.Signal) bool {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return true
+	}
+	for line := range strings.Lines(string(status)) {
+		name, mask, _ := strings.Cut(line, ":")
+		if name != "SigCgt" && name != "SigIgn" {
+			continue
+		}
+		if bits, err := strconv.ParseUint(strings.TrimSpace(mask), 16, 64); err != nil || bits&(1<<(sig-1)) != 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // awaitExit returns when the child has ended, and leaves it to be reaped, so that its process id still is its own.

@@ -21,6 +21,9 @@ func attributes(isolation) *syscall.SysProcAttr { return &syscall.SysProcAttr{Se
 // forbidden reports that containment is not to be had.
 func forbidden(error) bool { return false }
 
+// heeds is true: nothing is contained here.
+func heeds(int, syscall.Signal) bool { return true }
+
 // awaitExit leaves the waiting to exec.Cmd.Wait.
 func awaitExit(int) {}
 

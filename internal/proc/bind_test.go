@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // bound is a Squall that gives a shell another file in place of the first argument, as the user that it is.
@@ -162,5 +163,30 @@ func BenchmarkStart(b *testing.B) {
 				b.Fatal(err)
 			}
 		})
+	}
+}
+
+// A contained program without a handler for SIGTERM ends at once, as it would without containment: the kernel drops the signal for
+// the first process of a namespace, also when it comes before the program has set its handler up.
+func TestStopOfAContainedProgramWithoutHandler(t *testing.T) {
+	g := NewGroup(nil)
+	t.Cleanup(func() {
+		if err := g.StopAll(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, binds := range [][]Bind{nil, {{"/etc/hosts", "/etc/hosts"}}} {
+		p, err := g.Start(t.Context(), Spec{Name: "sleep", Path: "sleep", Args: []string{"60"}, Contain: true, Binds: binds, Grace: time.Minute})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !p.Contained() {
+			t.Fatal("this machine allows no PID namespace, so that nothing was tested")
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		if err := p.Stop(ctx); err != nil || ctx.Err() != nil {
+			t.Errorf("stop: %v, %v", err, ctx.Err())
+		}
 	}
 }

@@ -57,8 +57,8 @@ type Spec struct {
 	Grace time.Duration
 
 	// Contain puts the program and all that it starts in a PID namespace of its own where the machine allows it: use it for
-	// a program that may fork. Inside, the program is process 1 of its namespace, which ignores a SIGTERM that it has no
-	// handler for, so that Stop then takes Grace.
+	// a program that may fork. Inside, the program is process 1 of its namespace, for which the kernel drops a SIGTERM that
+	// it has no handler for: Stop then sends SIGKILL at once, which ends it as SIGTERM would elsewhere.
 	Contain bool
 
 	// Binds are files that the program sees in place of others of the machine. They imply Contain, and Start fails
@@ -212,6 +212,9 @@ func (p *Process) ask(sig syscall.Signal) error {
 		return nil
 	}
 	p.asked = true
+	if sig == syscall.SIGTERM && p.contained && !heeds(p.PID(), sig) {
+		sig = syscall.SIGKILL
+	}
 	if err := syscall.Kill(-p.PID(), sig); err != nil && !errors.Is(err, syscall.ESRCH) {
 		return fmt.Errorf("send %v to the process group of %s (process %d): %w", sig, p.spec.Name, p.PID(), err)
 	}
