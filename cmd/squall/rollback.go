@@ -22,10 +22,7 @@ import (
 )
 
 // killedReason is how the manifest of a killed run says that it ended.
-const (
-	endedKilled  = "error"
-	killedReason = "the run was killed before its end"
-)
+const killedReason = "the run was killed before its end"
 
 // restored is what rollback did for one run.
 type restored struct {
@@ -335,7 +332,7 @@ func (k *killed) markKilled(text string) error {
 	}
 	if k.man.End == nil {
 		end := k.lastSign()
-		k.man.End, k.man.Ended, k.man.Error = &end, endedKilled, killedReason
+		k.man.End, k.man.Ended, k.man.Error = &end, record.Broken, killedReason
 	}
 	e := record.Event{At: k.man.End.Sub(k.man.Start).Seconds(), Took: k.man.Rollback.Seconds, Kind: "rollback", Text: text}
 	return errors.Join(events.Append(e), events.Close(), k.rec.WriteJSON(record.ManifestFile, k.man))

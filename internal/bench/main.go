@@ -33,7 +33,7 @@ type Figure struct {
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx); err != nil {
+	if err := bench(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -67,7 +67,7 @@ func parse() (o options, err error) {
 	return o, nil
 }
 
-func run(ctx context.Context) error {
+func bench(ctx context.Context) error {
 	o, err := parse()
 	if err != nil {
 		return err

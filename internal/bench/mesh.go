@@ -17,6 +17,7 @@ import (
 	"squall/internal/mesh/local"
 	"squall/internal/plan"
 	"squall/internal/record"
+	"squall/internal/run"
 	"squall/internal/scenario"
 	"squall/internal/toolchain"
 )
@@ -86,28 +87,7 @@ func up(ctx context.Context, root, dir string, tools toolchain.Tools) (*bed, err
 }
 
 func (b *bed) deploy(ctx context.Context) (err error) {
-	if err := b.env.Up(ctx); err != nil {
-		return err
-	}
-	if b.objects, err = mesh.NewObjects(b.env.REST()); err != nil {
-		return err
-	}
-	ns := b.plan.Spec.Namespace
-	if err := b.objects.EnsureNamespace(ctx, ns); err != nil {
-		return err
-	}
-	for _, o := range b.plan.Fixtures {
-		if _, err := b.objects.Apply(ctx, o); err != nil {
-			return err
-		}
-	}
-	if err := mesh.AwaitReady(ctx, b.objects, ns); err != nil {
-		return err
-	}
-	if b.proxies, err = mesh.Proxies(ctx, b.objects, plan.ClientName, ns); err != nil {
-		return err
-	}
-	if err := mesh.AwaitEndpoints(ctx, b.env, b.objects, b.proxies, ns); err != nil {
+	if b.objects, b.proxies, err = run.Deploy(ctx, b.env, b.plan); err != nil {
 		return err
 	}
 	for _, p := range b.proxies {

@@ -17,14 +17,6 @@ const (
 // Skipped begins record.Rollback.Baseline when the scenario skips its baseline; the author's reason follows.
 const Skipped = "skipped: "
 
-// How a run ended: the values of record.Manifest.Ended.
-const (
-	endCompleted   = "completed"
-	endHalted      = "halted"
-	endInterrupted = "interrupted"
-	endError       = "error"
-)
-
 // Reader is a saved run; *record.Run is one.
 type Reader interface {
 	Records
@@ -166,7 +158,7 @@ func (j *runJudge) prove(p Proof, phase string) Outcome {
 
 // halt adds the halt to the phase that it broke off: the one whose load was interrupted, else the last that has a load.
 func (j *runJudge) halt(phases []PhaseResult) {
-	if j.man.Ended != endHalted {
+	if j.man.Ended != record.Halted {
 		return
 	}
 	var at *PhaseResult
@@ -281,13 +273,13 @@ func (j *runJudge) ending() Outcome {
 	switch {
 	case m.End == nil:
 		o.Reason = "the run was killed: run.json has no end"
-	case m.Ended == endError || m.Error != "" && m.Ended == endCompleted:
+	case m.Ended == record.Broken || m.Error != "" && m.Ended == record.Completed:
 		o.Reason = orElse(m.Error, "the run broke off with an error that was not recorded")
-	case m.Ended == endHalted:
+	case m.Ended == record.Halted:
 		o.Verdict, o.Reason = Halted, "halted: "+orElse(m.Error, "a halt condition broke the run off")
-	case m.Ended == endInterrupted:
+	case m.Ended == record.Interrupted:
 		o.Verdict, o.Reason = Inconclusive, "interrupted by "+orElse(m.Signal, "a signal")
-	case m.Ended == endCompleted:
+	case m.Ended == record.Completed:
 		o.Verdict, o.Reason = Pass, "the run completed"
 	default:
 		o.Reason = fmt.Sprintf("run.json says that the run ended %q, which is not known", m.Ended)

@@ -80,9 +80,9 @@ type Config struct {
 
 // ReadConfig asks a proxy for its live configuration.
 func ReadConfig(ctx context.Context, env Env, pod string) (*Config, error) {
-	body, err := env.Admin(ctx, pod, "GET", "/config_dump")
+	body, err := ConfigDump(ctx, env, pod)
 	if err != nil {
-		return nil, fmt.Errorf("config dump of the proxy of %s: %w", pod, err)
+		return nil, err
 	}
 	c, err := ParseConfig(body)
 	if err != nil {

@@ -275,7 +275,7 @@ func Configs(ctx context.Context, env Env, proxies []record.Proxy) (map[string]*
 	return out, nil
 }
 
-// AwaitConfigs waits until each proxy's live configuration is the given one again and everything is acknowledged.
+// AwaitConfigs waits until each proxy's live configuration is the given one again.
 func AwaitConfigs(ctx context.Context, env Env, proxies []record.Proxy, want map[string]*Config) error {
 	g, gctx := errgroup.WithContext(ctx)
 	for _, p := range proxies {
@@ -293,10 +293,7 @@ func AwaitConfigs(ctx context.Context, env Env, proxies []record.Proxy, want map
 			})
 		})
 	}
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	return AwaitSettled(ctx, env, proxies)
+	return g.Wait()
 }
 
 // AwaitEndpoints waits until each proxy that knows a service of the namespace would send to exactly the service's ready

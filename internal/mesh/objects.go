@@ -101,23 +101,6 @@ func (o *Objects) Get(ctx context.Context, r Ref) (*unstructured.Unstructured, e
 	return u, nil
 }
 
-// List reads all objects of a kind in a namespace ("" is all).
-func (o *Objects) List(ctx context.Context, apiVersion, kind, namespace string) ([]*unstructured.Unstructured, error) {
-	c, err := o.resource(Ref{APIVersion: apiVersion, Kind: kind, Namespace: namespace})
-	if err != nil {
-		return nil, err
-	}
-	l, err := c.List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("list %s: %w", kind, err)
-	}
-	out := make([]*unstructured.Unstructured, len(l.Items))
-	for i := range l.Items {
-		out[i] = &l.Items[i]
-	}
-	return out, nil
-}
-
 // Apply server-side applies u as FieldManager and returns the object as stored. An object whose fields another manager
 // owns is a conflict, an error that names the manager; it is never overruled. A field that the kind does not have is an error.
 func (o *Objects) Apply(ctx context.Context, u *unstructured.Unstructured) (*unstructured.Unstructured, error) {
@@ -136,14 +119,7 @@ func (o *Objects) apply(ctx context.Context, u *unstructured.Unstructured, opts 
 	if err != nil {
 		return nil, err
 	}
-	u = u.DeepCopy()
-	u.SetManagedFields(nil)
-	u.SetResourceVersion("")
-	u.SetUID("")
-	unstructured.RemoveNestedField(u.Object, "metadata", "creationTimestamp")
-	unstructured.RemoveNestedField(u.Object, "metadata", "generation")
-	unstructured.RemoveNestedField(u.Object, "status")
-	body, err := json.Marshal(u)
+	body, err := json.Marshal(Authored(u))
 	if err != nil {
 		return nil, fmt.Errorf("apply %s: %w", r, err)
 	}
@@ -188,27 +164,35 @@ func (o *Objects) Delete(ctx context.Context, r Ref) error { return o.Restore(ct
 // counts itself (resourceVersion, generation, time stamps of field managers, status).
 func (o *Objects) Difference(ctx context.Context, r Ref, before *unstructured.Unstructured) (string, error) {
 	now, err := o.Get(ctx, r)
-	switch {
-	case err != nil:
+	if err != nil {
 		return "", err
-	case before == nil && now == nil:
-		return "", nil
-	case before == nil:
-		return r.String() + " is still there", nil
-	case now == nil:
-		return r.String() + " is gone", nil
 	}
-	return firstDifference(r.String(), essential(before), essential(now)), nil
+	return Difference(r, before, now), nil
 }
 
-func essential(u *unstructured.Unstructured) map[string]any {
+// Difference says how the object r, now, differs from before, as Objects.Difference does; nil is no object.
+func Difference(r Ref, before, now *unstructured.Unstructured) string {
+	switch {
+	case before == nil && now == nil:
+		return ""
+	case before == nil:
+		return r.String() + " is still there"
+	case now == nil:
+		return r.String() + " is gone"
+	}
+	return firstDifference(r.String(), Authored(before).Object, Authored(now).Object)
+}
+
+// Authored is a copy of an object without what the API server keeps of it by itself: its version, identity and times, who
+// owns its fields, and its status.
+func Authored(u *unstructured.Unstructured) *unstructured.Unstructured {
 	c := u.DeepCopy()
 	c.SetManagedFields(nil)
 	for _, f := range []string{"resourceVersion", "generation", "uid", "creationTimestamp"} {
 		unstructured.RemoveNestedField(c.Object, "metadata", f)
 	}
 	unstructured.RemoveNestedField(c.Object, "status")
-	return c.Object
+	return c
 }
 
 func firstDifference(path string, a, b any) string {

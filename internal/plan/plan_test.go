@@ -10,6 +10,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"squall/internal/mesh"
 	"squall/internal/mesh/local"
 	"squall/internal/plan"
 	"squall/internal/scenario"
@@ -108,7 +109,7 @@ func TestAllScenariosCanBePlanned(t *testing.T) {
 					t.Errorf("phase %d is %q with a load at %q, and judged as %q", i, ph.Name, ph.Load.URL, p.Spec.Phases[i].Name)
 				}
 				for _, c := range ph.Changes {
-					changed[c.Ref().String()] = true
+					changed[mesh.RefOf(c.After).String()] = true
 				}
 			}
 			for _, o := range d.Restored {

@@ -55,6 +55,3 @@ type Change struct {
 
 // Mark is the step of a change that does nothing but show that those before it are live.
 const Mark = "mark"
-
-// Ref names the object.
-func (c Change) Ref() mesh.Ref { return mesh.RefOf(c.After) }

@@ -21,6 +21,14 @@ package record
 
 import "time"
 
+// How a run ended: the values of Manifest.Ended.
+const (
+	Completed   = "completed"
+	Halted      = "halted"
+	Interrupted = "interrupted"
+	Broken      = "error" // Manifest.Error says why
+)
+
 // Manifest identifies a run. It is written when the run starts and replaced when it ends; a manifest without End is
 // that of a run that was killed.
 type Manifest struct {
@@ -32,7 +40,7 @@ type Manifest struct {
 	Versions map[string]string `json:"versions"` // squall, go, istiod, envoy, fortio, kernel
 	Start    time.Time         `json:"start"`
 	End      *time.Time        `json:"end,omitempty"`
-	// Ended says how: completed, halted, interrupted or error.
+	// Ended says how; empty until then.
 	Ended  string `json:"ended,omitempty"`
 	Signal string `json:"signal,omitempty"` // SIGINT or SIGTERM, when interrupted
 	Error  string `json:"error,omitempty"`  // why the run broke off; the verdict is then ERROR

@@ -101,12 +101,7 @@ func text(u *unstructured.Unstructured) string {
 	if u == nil {
 		return ""
 	}
-	c := u.DeepCopy()
-	c.SetManagedFields(nil)
-	for _, f := range []string{"resourceVersion", "generation", "uid", "creationTimestamp"} {
-		unstructured.RemoveNestedField(c.Object, "metadata", f)
-	}
-	b, err := yaml.Marshal(c.Object)
+	b, err := yaml.Marshal(mesh.Authored(u).Object)
 	if err != nil {
 		return err.Error()
 	}

@@ -48,10 +48,8 @@ func drift(ctx context.Context, o *mesh.Objects, stored *unstructured.Unstructur
 	want.Object["metadata"] = now.DeepCopy().Object["metadata"]
 	want.SetLabels(over(now.GetLabels(), stored.GetLabels()))
 	want.SetAnnotations(over(now.GetAnnotations(), stored.GetAnnotations()))
-	diff, err := o.Difference(ctx, ref, want)
+	diff := mesh.Difference(ref, want, now)
 	switch {
-	case err != nil:
-		return err
 	case diff != "":
 		return fmt.Errorf("the change was reverted by %s during the stage: %s", others(stored, now), diff)
 	case stored.GetUID() != now.GetUID():

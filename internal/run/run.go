@@ -18,14 +18,6 @@ import (
 	"squall/internal/record"
 )
 
-// How a run ended: the values of record.Manifest.Ended.
-const (
-	completed   = "completed"
-	halted      = "halted"
-	interrupted = "interrupted"
-	broken      = "error"
-)
-
 // Times that bound what ought to be quick. They are limits, not waits.
 const (
 	readyWithin    = 90 * time.Second // workloads of the fixtures
@@ -55,8 +47,6 @@ type Options struct {
 	Record   *record.Run
 	Manifest record.Manifest // RunID, Scenario, File, Env, Seed and versions that the env does not know
 	Progress Progress
-	// Keep leaves the mesh up when the run is over.
-	Keep bool
 	// MeshDir is the working folder of the mesh's processes, for a rollback after the run was killed; empty when they are not
 	// on this machine.
 	MeshDir string
@@ -177,28 +167,25 @@ func (r *runner) end(failure error) error {
 	freed := os.Remove(r.Record.Path(reserveFile)) // so that a disk that is full has room for the end of the record
 	now := time.Now().UTC()
 	r.man.End = &now
-	r.man.Ended = completed
+	r.man.Ended = record.Completed
 	var sig *SignalError
 	var halt *haltError
 	switch {
 	case errors.As(failure, &halt):
-		r.man.Ended, r.man.Error = halted, halt.reason
+		r.man.Ended, r.man.Error = record.Halted, halt.reason
 	case errors.As(failure, &sig):
-		r.man.Ended, r.man.Signal, r.man.Error = interrupted, sig.Name, failure.Error()
+		r.man.Ended, r.man.Signal, r.man.Error = record.Interrupted, sig.Name, failure.Error()
 	case failure != nil:
-		r.man.Ended, r.man.Error = broken, failure.Error()
+		r.man.Ended, r.man.Error = record.Broken, failure.Error()
 	}
 	if failure != nil {
 		r.event(record.Event{Kind: "error", Text: failure.Error()})
 	}
-	return errors.Join(freed, r.Record.WriteJSON(record.ManifestFile, r.man), r.Record.WriteJSON("objects.json", r.changed), r.journal.Close())
+	return errors.Join(freed, r.Record.WriteJSON(record.ManifestFile, r.man), r.Record.WriteJSON(record.ObjectsFile, r.changed), r.journal.Close())
 }
 
 // down ends the mesh.
 func (r *runner) down(ctx context.Context) error {
-	if r.Keep {
-		return nil
-	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackWithin)
 	defer cancel()
 	return r.Env.Down(ctx)
