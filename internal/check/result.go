@@ -56,6 +56,9 @@ const (
 	KindProof    Kind = "proof"    // that a step's fault fired, on the edge it was meant for
 	KindRollback Kind = "rollback" // that what was there is back
 	KindHalt     Kind = "halt"     // a halt condition that broke the run off
+	KindGate     Kind = "gate"     // whether the run went on after a stage, as the scenario expects
+	// KindPrediction is that a measure came out as the rules of the phase say.
+	KindPrediction Kind = "prediction"
 )
 
 // Outcome is one judged statement with its evidence.
@@ -70,6 +73,8 @@ type Outcome struct {
 	// Limit is the expression's limit as written, such as "in [0.1, 0.95]".
 	Limit    string    `json:"limit,omitempty"`
 	Measures []Measure `json:"measures,omitempty"`
+	// Predicted is the value that the rules give, of a prediction that has one.
+	Predicted *float64 `json:"predicted,omitempty"`
 	// Need is how many requests would have been needed, when too few is the reason.
 	Need int64 `json:"need,omitempty"`
 }
@@ -94,6 +99,9 @@ type PhaseResult struct {
 	Verdict  Verdict   `json:"verdict"`
 	Reason   string    `json:"reason"`
 	Outcomes []Outcome `json:"outcomes"`
+	// NotRun is why the phase was left out, when a gate before it ended the run. Such a phase has no outcomes and no say in the
+	// run's verdict.
+	NotRun string `json:"notRun,omitempty"`
 }
 
 // Result is the verdict of a run: result.json.
@@ -133,6 +141,17 @@ type PhaseSpec struct {
 	// Faults are the steps of this phase that inject something; each needs a proof by that Step name, or the phase is
 	// INCONCLUSIVE.
 	Faults []string `json:"faults,omitempty"`
+	// Gate decides whether the phases after this one are run; nil is that they are.
+	Gate *Gate `json:"gate,omitempty"`
+	// Predictions are what the rules of the phase say; Unpredicted is why they do not say more.
+	Predictions []Prediction `json:"predictions,omitempty"`
+	Unpredicted []string     `json:"unpredicted,omitempty"`
+}
+
+// Gate is the conditions under which a run goes on after a phase.
+type Gate struct {
+	Promote []Stmt `json:"promote"`
+	Expect  string `json:"expect"` // promote or rollback
 }
 
 // Stmt is an expression as the author wrote it, with the place for error messages.

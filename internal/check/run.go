@@ -54,10 +54,11 @@ func JudgeRun(run Reader) (Result, error) {
 
 // runJudge judges one run.
 type runJudge struct {
-	book  *book
-	man   record.Manifest
-	spec  Spec
-	exprs map[string]compiled
+	book      *book
+	man       record.Manifest
+	spec      Spec
+	exprs     map[string]compiled
+	predicted map[string]compiled // by measure
 }
 
 type compiled struct {
@@ -70,10 +71,18 @@ func newRunJudge(run Reader, man record.Manifest, spec Spec) *runJudge {
 	if slices.ContainsFunc(spec.Phases, func(p PhaseSpec) bool { return p.Name == Baseline }) {
 		base = Baseline
 	}
-	j := &runJudge{book: newBook(run, spec.Namespace, base), man: man, spec: spec, exprs: map[string]compiled{}}
+	j := &runJudge{book: newBook(run, spec.Namespace, base), man: man, spec: spec, exprs: map[string]compiled{}, predicted: map[string]compiled{}}
 	for _, p := range spec.Phases {
 		for _, s := range p.Checks {
 			j.prepare(s.Expr, p.Name)
+		}
+		for _, x := range p.Predictions {
+			j.preparePrediction(x, p.Name)
+		}
+		if p.Gate != nil {
+			for _, s := range p.Gate.Promote {
+				j.prepare(s.Expr, p.Name)
+			}
 		}
 		for _, s := range p.Proofs {
 			j.prepare(s.Expr, p.Name)
@@ -93,10 +102,29 @@ func (j *runJudge) prepare(stmt, phase string) {
 	}
 }
 
+func (j *runJudge) preparePrediction(p Prediction, phase string) {
+	c, ok := j.predicted[p.Measure]
+	if !ok {
+		c.expr, c.err = predicted(p, j.spec.Services)
+		j.predicted[p.Measure] = c
+	}
+	if c.err == nil {
+		j.book.want(c.expr, phase)
+	}
+}
+
 func (j *runJudge) judgePhases() []PhaseResult {
 	var all []PhaseResult
+	stopped := "" // by which gate
 	for _, p := range j.spec.Phases {
+		if stopped != "" && p.Name != Recovery {
+			all = append(all, j.notRun(p, stopped))
+			continue
+		}
 		all = append(all, j.judgePhase(p))
+		if p.Gate != nil && !promoted(j.promotions(p)) {
+			stopped = p.Name
+		}
 	}
 	return all
 }
@@ -106,11 +134,15 @@ func (j *runJudge) judgePhase(spec PhaseSpec) PhaseResult {
 	for _, s := range spec.Checks {
 		res.Outcomes = append(res.Outcomes, j.judge(s.Expr, spec.Name))
 	}
-	if len(spec.Checks) == 0 {
+	if spec.Gate != nil {
+		res.Outcomes = append(res.Outcomes, j.gate(spec)...)
+	}
+	if len(spec.Checks) == 0 && spec.Gate == nil {
 		res.Outcomes = append(res.Outcomes, Outcome{
 			Kind: KindCheck, Phase: spec.Name, Name: "no check", Reason: spec.Name + " has no check, so that nothing was shown",
 		})
 	}
+	res.Outcomes = append(res.Outcomes, j.predict(spec)...)
 	for _, p := range spec.Proofs {
 		res.Outcomes = append(res.Outcomes, j.prove(p, spec.Name))
 	}
@@ -214,7 +246,7 @@ func held(outcomes []Outcome) string {
 	var figures []string
 	for _, o := range outcomes {
 		switch o.Kind {
-		case KindCheck:
+		case KindCheck, KindGate:
 			checks++
 		case KindProof:
 			proofs++

@@ -155,7 +155,7 @@ func (b *builder) stage(i int) {
 	if ls == nil {
 		ls, at = b.scenario.Spec.Baseline.Load, "spec.baseline.load"
 	}
-	phase := Phase{Name: st.Name, Timeout: time.Duration(st.Timeout)}
+	phase := Phase{Name: st.Name, Timeout: time.Duration(st.Timeout), ApplyAt: float64(st.ApplyAt) / 100}
 	judged := check.PhaseSpec{Name: st.Name}
 	marker := fmt.Sprintf("%s-s%d", b.opts.Marker, i+1)
 	compiled, err := step.Compile(step.NewSet(b.objects), st.Apply, step.Options{
@@ -178,6 +178,9 @@ func (b *builder) stage(i int) {
 	var ok bool
 	phase.Load, ok = b.load(at, ls)
 	judged.Checks = b.checks(st.Name, st.Checks, phase.Load, ok)
+	if st.Gate != nil {
+		judged.Gate = &check.Gate{Promote: b.checks(st.Name, st.Gate.Promote, phase.Load, ok), Expect: st.Gate.Expect}
+	}
 	for _, h := range append(slices.Clone(b.scenario.Spec.Halt), st.Halt...) {
 		if halt, err := check.CompileHalt(h.Value, b.services); err != nil {
 			b.errs = append(b.errs, syntax(h, err))

@@ -36,10 +36,15 @@ type Object struct {
 type PhaseDocument struct {
 	Name    string        `json:"name"`
 	Objects []Object      `json:"objects,omitempty"`
+	ApplyAt float64       `json:"applyAt,omitempty"` // the share of the load after which the objects are applied
 	Load    load.Spec     `json:"load"`
 	Checks  []check.Stmt  `json:"checks"`
+	Gate    *check.Gate   `json:"gate,omitempty"`
 	Proofs  []check.Proof `json:"proofs,omitempty"`
-	Halts   []string      `json:"halts,omitempty"`
+	// Predictions are what the rules say will be measured; Unpredicted is why they do not say more.
+	Predictions []check.Prediction `json:"predictions,omitempty"`
+	Unpredicted []string           `json:"unpredicted,omitempty"`
+	Halts       []string           `json:"halts,omitempty"`
 }
 
 // Document is the plan as data.
@@ -56,7 +61,7 @@ func (p *Plan) Document() Document {
 	}
 	seen := map[id]bool{}
 	for i, ph := range phases {
-		doc := PhaseDocument{Name: ph.Name, Load: ph.Load}
+		doc := PhaseDocument{Name: ph.Name, Load: ph.Load, ApplyAt: ph.ApplyAt}
 		for _, c := range ph.Changes {
 			o := Object{Action: "changed", Object: name(c.After), Step: c.Step, After: c.After.Object}
 			back := Object{Action: "restored", Object: o.Object}
@@ -75,7 +80,9 @@ func (p *Plan) Document() Document {
 			doc.Halts = append(doc.Halts, h.String())
 		}
 		if i < len(p.Spec.Phases) {
-			doc.Checks, doc.Proofs = p.Spec.Phases[i].Checks, p.Spec.Phases[i].Proofs
+			judged := p.Spec.Phases[i]
+			doc.Checks, doc.Proofs, doc.Gate = judged.Checks, judged.Proofs, judged.Gate
+			doc.Predictions, doc.Unpredicted = judged.Predictions, judged.Unpredicted
 		}
 		d.Phases = append(d.Phases, doc)
 	}
@@ -94,20 +101,7 @@ func (d Document) String() string {
 		fmt.Fprintf(&b, "  created %s\n", o.Object)
 	}
 	for _, ph := range d.Phases {
-		fmt.Fprintf(&b, "\nphase %s\n", ph.Name)
-		for _, o := range ph.Objects {
-			fmt.Fprintf(&b, "  %s %s (%s)\n%s", o.Action, o.Object, o.Step, indent(o.After))
-		}
-		fmt.Fprintf(&b, "  load %s\n", describe(ph.Load))
-		for _, c := range ph.Checks {
-			fmt.Fprintf(&b, "  check %s\n", c.Expr)
-		}
-		for _, p := range ph.Proofs {
-			fmt.Fprintf(&b, "  proof of %s: %s\n", p.Step, p.Expr)
-		}
-		for _, h := range ph.Halts {
-			fmt.Fprintf(&b, "  halt when %s\n", h)
-		}
+		ph.write(&b)
 	}
 	b.WriteString("\nrollback\n")
 	for _, o := range d.Restored {
@@ -117,6 +111,38 @@ func (d Document) String() string {
 		}
 	}
 	return b.String()
+}
+
+func (ph PhaseDocument) write(b *strings.Builder) {
+	fmt.Fprintf(b, "\nphase %s\n", ph.Name)
+	when := ""
+	if ph.ApplyAt > 0 {
+		when = fmt.Sprintf(", after %g %% of the load", ph.ApplyAt*100)
+	}
+	for _, o := range ph.Objects {
+		fmt.Fprintf(b, "  %s %s (%s%s)\n%s", o.Action, o.Object, o.Step, when, indent(o.After))
+	}
+	fmt.Fprintf(b, "  load %s\n", describe(ph.Load))
+	for _, c := range ph.Checks {
+		fmt.Fprintf(b, "  check %s\n", c.Expr)
+	}
+	for _, p := range ph.Predictions {
+		fmt.Fprintf(b, "  predicted %s (%s)\n", p, p.Why)
+	}
+	for _, why := range ph.Unpredicted {
+		fmt.Fprintf(b, "  not predicted: %s\n", why)
+	}
+	for _, p := range ph.Proofs {
+		fmt.Fprintf(b, "  proof of %s: %s\n", p.Step, p.Expr)
+	}
+	if ph.Gate != nil {
+		for _, c := range ph.Gate.Promote {
+			fmt.Fprintf(b, "  gate promotes when %s (expected: %s)\n", c.Expr, ph.Gate.Expect)
+		}
+	}
+	for _, h := range ph.Halts {
+		fmt.Fprintf(b, "  halt when %s\n", h)
+	}
 }
 
 func indent(o map[string]any) string {

@@ -35,6 +35,8 @@ type Plan struct {
 type Phase struct {
 	Name    string
 	Changes []Change
+	// ApplyAt is the share of the load, from 0 to 1, after which the changes are made; 0 is before it.
+	ApplyAt float64
 	Load    load.Spec
 	Halts   []*check.Halt
 	Timeout time.Duration // 0: none but the run's

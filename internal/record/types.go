@@ -65,7 +65,7 @@ type Event struct {
 	At    float64        `json:"at"`
 	Took  float64        `json:"took,omitempty"`
 	Phase string         `json:"phase,omitempty"`
-	Kind  string         `json:"kind"` // mesh, apply, live, load, check, halt, rollback, error, process
+	Kind  string         `json:"kind"` // mesh, apply, live, load, check, gate, halt, rollback, error, process
 	Text  string         `json:"text"`
 	Data  map[string]any `json:"data,omitempty"`
 }

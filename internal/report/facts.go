@@ -127,6 +127,8 @@ func outcomesOf(p check.PhaseResult, kinds ...check.Kind) []check.Outcome {
 // title is what an outcome says, as the author wrote it.
 func title(o check.Outcome) string {
 	switch {
+	case o.Kind == check.KindGate && o.Name != o.Expr:
+		return o.Name + ": " + o.Expr
 	case o.Kind == check.KindProof && o.Text != "":
 		return o.Name + ": " + o.Text
 	case o.Expr != "" && o.Kind != check.KindProof:

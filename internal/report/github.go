@@ -39,6 +39,10 @@ func Markdown(w io.Writer, d Data) error {
 func markdownSections(d Data) []string {
 	var out []string
 	for _, p := range d.Result.Phases {
+		if p.NotRun != "" {
+			out = append(out, fmt.Sprintf("\n### %s\n\nNot run: %s\n", md(p.Name), md(p.NotRun)))
+			continue
+		}
 		out = append(out, fmt.Sprintf("\n### %s %s: %s\n\n%s; load: %s\n\n", verdictMark(p.Verdict), p.Verdict, md(p.Name), md(reasonOf(p.Reason)),
 			md(loadLine(phaseOf(d, p.Name)))))
 		for _, e := range loadErrors(phaseOf(d, p.Name)) {
@@ -127,7 +131,7 @@ func annotations(d Data) []string {
 				out = append(out, annotation(d, placeOf(d.Spec, p.Name, o), fmt.Sprintf("%s %s: %s", o.Verdict, title(o), reasonOf(o.Reason))))
 			}
 		}
-		if p.Verdict != check.Pass && len(out) == before && p.Name != "" {
+		if p.NotRun == "" && p.Verdict != check.Pass && len(out) == before && p.Name != "" {
 			out = append(out, annotation(d, "", fmt.Sprintf("%s %s: %s", p.Verdict, p.Name, reasonOf(p.Reason))))
 		}
 	}

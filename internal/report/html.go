@@ -62,20 +62,22 @@ type pageView struct {
 type fact struct{ Name, Value string }
 
 type phaseView struct {
-	ID      string
-	Result  check.PhaseResult
-	Reason  string
-	Live    []string
-	Load    []fact
-	Errors  []string // of the load
-	Note    string   // in place of the load's facts
-	URL     string
-	Checks  []outcomeView
-	Proofs  []outcomeView
-	Codes   *barChart
-	Latency *histogram
-	Rows    []rowView
-	Hints   []fact // what the response flags mean
+	ID          string
+	Result      check.PhaseResult
+	Reason      string
+	Live        []string
+	Load        []fact
+	Errors      []string // of the load
+	Note        string   // in place of the load's facts
+	URL         string
+	Checks      []outcomeView
+	Proofs      []outcomeView
+	Predictions []outcomeView
+	Unpredicted []string // what the rules do not say, and why
+	Codes       *barChart
+	Latency     *histogram
+	Rows        []rowView
+	Hints       []fact // what the response flags mean
 }
 
 type outcomeView struct {

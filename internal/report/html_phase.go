@@ -13,12 +13,16 @@ func newPhaseView(d Data, i int, r check.PhaseResult) phaseView {
 	p := phaseOf(d, r.Name)
 	v := phaseView{
 		ID: fmt.Sprintf("phase-%d", i), Result: r, Reason: reasonOf(r.Reason), Live: liveTexts(d, r.Name),
-		Checks: outcomeViews(outcomesOf(r, check.KindCheck, check.KindHalt, "")),
+		Checks:      outcomeViews(outcomesOf(r, check.KindCheck, check.KindGate, check.KindHalt, "")),
+		Predictions: outcomeViews(outcomesOf(r, check.KindPrediction)), Unpredicted: unpredicted(d, r.Name),
 		Proofs: outcomeViews(outcomesOf(r, check.KindProof, check.KindRollback)),
 	}
-	if p.Load == nil {
+	switch {
+	case r.NotRun != "":
+		v.Note = "Not run: " + r.NotRun + "."
+	case p.Load == nil:
 		v.Note = "No load was recorded for this phase."
-	} else {
+	default:
 		v.URL, v.Load, v.Errors = p.Load.URL, loadFacts(p), loadErrors(p)
 	}
 	protocol := ""
@@ -31,6 +35,16 @@ func newPhaseView(d Data, i int, r check.PhaseResult) phaseView {
 	v.Rows = rowViews(p, classes)
 	v.Hints = flagHints(p.Rows)
 	return v
+}
+
+// unpredicted is why the rules of a phase do not say more.
+func unpredicted(d Data, phase string) []string {
+	for _, p := range d.Spec.Phases {
+		if p.Name == phase {
+			return p.Unpredicted
+		}
+	}
+	return nil
 }
 
 // loadFacts sets what was asked for beside what was achieved.

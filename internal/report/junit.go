@@ -14,8 +14,8 @@ import (
 )
 
 // JUnit writes one test suite for the scenario and one test case for each check, proof and part of the rollback. FAIL
-// is a failure, INCONCLUSIVE a failure of the type "inconclusive", ERROR and HALTED are errors; nothing is ever
-// skipped. A phase, a rollback or a run that did not pass although none of its cases says so gets a case of its own,
+// is a failure, INCONCLUSIVE a failure of the type "inconclusive", ERROR and HALTED are errors; what is skipped are phases after a
+// gate that ended the run, each with that reason. A phase, a rollback or a run that did not pass although none of its cases says so gets a case of its own,
 // so that a run that died early fails. A case's time is its share of its phase's load.
 func JUnit(w io.Writer, d Data) error {
 	r := d.Result
@@ -55,6 +55,12 @@ func junitCases(d Data) []junit.Testcase {
 func isBad(c junit.Testcase) bool { return c.Failure != nil || c.Error != nil }
 
 func junitPhase(d Data, p check.PhaseResult, name string) []junit.Testcase {
+	if p.NotRun != "" {
+		return []junit.Testcase{{
+			Name: "stage", Classname: clean(d.Result.Scenario + "." + name), Time: junitSeconds(0),
+			Skipped: &junit.Result{Message: clean(p.NotRun)},
+		}}
+	}
 	var cases []junit.Testcase
 	for _, o := range p.Outcomes {
 		cases = append(cases, junitCase(d, name, o))
@@ -74,7 +80,7 @@ func junitPhase(d Data, p check.PhaseResult, name string) []junit.Testcase {
 
 func junitCase(d Data, phase string, o check.Outcome) junit.Testcase {
 	name := clean(title(o))
-	if o.Kind == check.KindProof || o.Kind == check.KindHalt {
+	if o.Kind == check.KindProof || o.Kind == check.KindHalt || o.Kind == check.KindGate {
 		name = string(o.Kind) + ": " + name
 	}
 	c := junit.Testcase{Name: name, Classname: clean(d.Result.Scenario + "." + phase), Status: o.Verdict.String()}

@@ -112,6 +112,10 @@ func (t *textWriter) head(d Data) {
 
 func (t *textWriter) phase(d Data, p check.PhaseResult) {
 	t.b.WriteByte('\n')
+	if p.NotRun != "" {
+		t.line("", "not run      ", p.Name+": "+p.NotRun)
+		return
+	}
 	t.verdict("", p.Verdict, p.Name+": "+reasonOf(p.Reason))
 	load := phaseOf(d, p.Name)
 	for _, live := range liveTexts(d, p.Name) {

@@ -23,8 +23,10 @@ func (r *runner) phase(ctx context.Context, p *plan.Phase) error {
 		ctx, cancel = context.WithTimeoutCause(ctx, p.Timeout, fmt.Errorf("took longer than its timeout of %s", p.Timeout))
 		defer cancel()
 	}
-	if err := r.apply(ctx, p); err != nil {
-		return err
+	if p.ApplyAt == 0 {
+		if err := r.apply(ctx, p); err != nil {
+			return err
+		}
 	}
 	spec := p.Load
 	var err error
@@ -138,7 +140,7 @@ func (r *runner) snapshot(ctx context.Context, phase string, when record.When) e
 func (r *runner) load(ctx context.Context, p *plan.Phase, spec load.Spec, requests *record.RequestWriter) (result *record.Load, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	sink := &sink{requests: requests}
+	sink := &sink{requests: requests, midway: newMidway(p)}
 	for _, h := range p.Halts {
 		sink.halts = append(sink.halts, h.Watch())
 	}
@@ -152,10 +154,11 @@ func (r *runner) load(ctx context.Context, p *plan.Phase, spec load.Spec, reques
 		}
 		watched <- err
 	}()
+	changed := r.applyMidway(ctx, cancel, p, sink.midway, watch.Done())
 	at := r.since()
 	got, err := load.Run(ctx, spec, load.Output{Base: r.base, Sink: sink, Progress: progress})
 	stop()
-	err = errors.Join(err, <-watched, requests.Close())
+	err = errors.Join(err, <-watched, changed(), requests.Close())
 	if got.URL == "" {
 		return nil, err // it was refused
 	}
@@ -205,11 +208,13 @@ func (r *runner) watchLoad(ctx context.Context, cancel context.CancelCauseFunc, 
 type sink struct {
 	requests *record.RequestWriter
 	halts    []*check.HaltCond
+	midway   *midway
 }
 
 // Request takes one request.
 func (s *sink) Request(q record.Request) {
 	s.requests.Request(q)
+	s.midway.count()
 	for _, h := range s.halts {
 		h.Add(q)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"squall/internal/check"
 	"squall/internal/load"
 	"squall/internal/mesh"
 	"squall/internal/plan"
@@ -211,8 +212,20 @@ func (r *runner) forward(ctx context.Context) error {
 		if err := r.phase(ctx, p); err != nil {
 			return r.explain(ctx, fmt.Errorf("%s: %w", p.Name, err))
 		}
+		promote, why := check.JudgeGate(r.Record, r.Plan.Spec, p.Name)
+		if !promote {
+			r.gate(p.Name, why)
+			break
+		}
 	}
 	return nil
+}
+
+// gate says that the run ends after a phase, because its gate did not promote.
+func (r *runner) gate(phase, why string) {
+	text := "the gate does not promote: " + why
+	r.event(record.Event{Phase: phase, Kind: "gate", Text: text})
+	r.Progress.Say("%s: %s", phase, text)
 }
 
 // explain puts the reason why ctx ended before what failed because of it. Where a part of the mesh is the reason, the failure is

@@ -112,6 +112,11 @@ type whole struct {
 // prepare compiles a scenario of testdata.
 func prepare(t *testing.T, file string) *whole {
 	t.Helper()
+	return prepareWith(t, file, scenario.Options{})
+}
+
+func prepareWith(t *testing.T, file string, options scenario.Options) *whole {
+	t.Helper()
 	root, err := toolchain.FindRoot(".")
 	if err != nil {
 		t.Fatal(err)
@@ -130,7 +135,7 @@ func prepare(t *testing.T, file string) *whole {
 	}}
 	w.ctx, w.end = context.WithCancelCause(t.Context())
 	t.Cleanup(func() { w.end(nil) })
-	s, err := scenario.Load(filepath.Join("testdata", file), scenario.Options{})
+	s, err := scenario.Load(filepath.Join("testdata", file), options)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -81,6 +81,9 @@ func (s *Scenario) place() {
 		stage, path := &s.Spec.Stages[i], fmt.Sprintf("spec.stages[%d]", i)
 		texts(path+".checks", stage.Checks)
 		texts(path+".halt", stage.Halt)
+		if stage.Gate != nil {
+			texts(path+".gate.promote", stage.Gate.Promote)
+		}
 		for j := range stage.Apply {
 			step := &stage.Apply[j]
 			step.Path, step.places = join(fmt.Sprintf("%s.apply[%d]", path, j), step.Kind), s.places
@@ -122,6 +125,9 @@ func (s *Scenario) setDefaults() {
 			stage.Load = &load
 		}
 		stage.Load.setMethod()
+		if stage.Gate != nil && stage.Gate.Expect == "" {
+			stage.Gate.Expect = "promote"
+		}
 	}
 }
 

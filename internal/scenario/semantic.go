@@ -59,6 +59,9 @@ func (v *validator) checks() int {
 	n := len(v.scenario.Spec.Baseline.Checks)
 	for _, stage := range v.scenario.Spec.Stages {
 		n += len(stage.Checks)
+		if stage.Gate != nil {
+			n += len(stage.Gate.Promote)
+		}
 	}
 	return n
 }
@@ -89,7 +92,10 @@ func (v *validator) stage(path string, stage *Stage, names map[string]Pos) {
 	if len(stage.Apply) == 0 && stage.Load == nil && len(stage.Checks) == 0 {
 		v.report(path, "the stage does nothing", "give it apply, load or checks")
 	}
-	if len(stage.Checks) > 0 && stage.Load == nil && spec.Baseline.Load == nil {
+	if stage.ApplyAt > 0 && len(stage.Apply) == 0 {
+		v.report(path+".applyAt", "is given, but nothing is applied", "give the stage apply, or remove it")
+	}
+	if (len(stage.Checks) > 0 || stage.Gate != nil) && stage.Load == nil && spec.Baseline.Load == nil {
 		v.report(path+".load", "is missing, and the baseline has none", "give a load")
 	}
 	timeout := spec.Timeout

@@ -106,14 +106,28 @@ type Stage struct {
 	Description string `json:"description,omitempty"`
 	// Apply are the chaos steps, which are live together while the load runs.
 	Apply []Step `json:"apply,omitempty"`
+	// ApplyAt is the percent of the load after which the steps are applied, so that the change itself is measured. Without it
+	// they are live before the load starts.
+	ApplyAt Percent `json:"applyAt,omitempty"`
 	// Load defaults to the baseline's load, as a whole.
 	Load *LoadSpec `json:"load,omitempty"`
 	// Checks are judged on what was recorded in this stage.
 	Checks []Text `json:"checks,omitempty"`
+	// Gate decides after the stage whether the run goes on.
+	Gate *Gate `json:"gate,omitempty"`
 	// Timeout bounds the stage.
 	Timeout Duration `json:"timeout,omitzero"`
 	// Halt are conditions that break the run off in this stage.
 	Halt []Text `json:"halt,omitempty"`
+}
+
+// Gate stands between a stage and the next: as in a canary release, the run goes on when all conditions hold, and is rolled back at
+// once when not.
+type Gate struct {
+	// Promote are the conditions, judged on what was recorded in this stage.
+	Promote []Text `json:"promote" jsonschema:"required,minItems=1"`
+	// Expect is what the scenario expects of the gate: promote or rollback. Default promote.
+	Expect string `json:"expect,omitempty" jsonschema:"enum=promote,enum=rollback"`
 }
 
 // LoadSpec is the traffic of a stage. Exactly one of requests and duration says when it ends.
