@@ -1,20 +1,28 @@
 # Squall: each target is one line that calls go or a script. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help build scenario tools test check bench schema clean
+.PHONY: help build scenario scenarios soak tools test check bench schema clean
 
 # Set on the command line alone: shells and systems set variables with these names for other ends.
 NAME =
 ENV = local
 ARGS =
+JOBS = 4
+N = 20
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## Build bin/squall
 	go build -trimpath -o bin/squall ./cmd/squall
 
 scenario: build ## Run a scenario and judge it: make scenario NAME=circuit [ENV=local] [ARGS="--set k=v"]
 	bin/squall run $(or $(NAME),$(error say which scenario: make scenario NAME=circuit; bin/squall list shows all)) --env $(ENV) $(ARGS)
+
+scenarios: build ## Run all scenarios, JOBS side by side, and print a table
+	bin/squall run --all --jobs $(JOBS) --keep failed $(ARGS)
+
+soak: build ## Run all scenarios N times and show how often each had which verdict: make soak N=20
+	bin/squall run --all --jobs $(JOBS) --repeat $(N) --keep failed $(ARGS)
 
 tools: ## Build and fetch what the local mesh runs on, and kubectl, into bin/tools; runs do so by themselves
 	go run ./scripts/tools

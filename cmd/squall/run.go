@@ -2,16 +2,12 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"squall/internal/check"
-	"squall/internal/engine"
 	"squall/internal/toolchain"
 )
 
@@ -21,8 +17,31 @@ type runFlags struct {
 	selection
 	toolFlags
 	failFast bool
+	jobs     int
+	repeat   int
+	keep     keeping
 	output   format
 }
+
+// many says whether runs may be side by side or are repeated, so that each is only told in a line.
+func (f *runFlags) many() bool { return f.jobs > 1 || f.repeat > 1 }
+
+// keeping says which runs' folders stay.
+type keeping string
+
+const (
+	keepAll    keeping = "all"
+	keepFailed keeping = "failed"
+)
+
+// String is the flag's value.
+func (k *keeping) String() string { return string(*k) }
+
+// Set reads the flag.
+func (k *keeping) Set(s string) error { return oneOf(k, s, keepAll, keepFailed) }
+
+// Type is what the help calls the value.
+func (k *keeping) Type() string { return "WHICH" }
 
 // toolFlags are programs in place of Squall's own.
 type toolFlags struct{ envoy, istiod string }
@@ -33,15 +52,15 @@ func (f *toolFlags) add(c *cobra.Command) {
 }
 
 func (a *app) runCommand() *cobra.Command {
-	f := &runFlags{}
+	f := &runFlags{keep: keepAll}
 	c := &cobra.Command{
 		Use:   "run [SCENARIO…]",
 		Short: "Run scenarios, by name, file or folder, and judge them",
-		Long: "Run scenarios one after another, each on a mesh of its own, and judge them. All of them are compiled before the first\n" +
-			"one starts. The exit code is that of the worst run: " + worstFirst() + ".\n\n" +
+		Long: "Run scenarios, each on a mesh of its own, and judge them. All of them are compiled before the first one starts. With\n" +
+			"--jobs several run side by side; with --repeat a table shows how often each had which verdict. The exit code is that of the worst run: " + worstFirst() + ".\n\n" +
 			"In GitHub Actions the report goes to the step's summary, what did not pass is annotated, and verdict, run-id, run-ids\n" +
 			"and exit-code are outputs of the step.",
-		Example:           "  squall run circuit\n  squall run scenarios/circuit.yaml --set connections=5 -o json\n  squall run --label suite=httpbin --fail-fast",
+		Example:           "  squall run circuit\n  squall run scenarios/circuit.yaml --set connections=5 -o json\n  squall run --label suite=httpbin --fail-fast\n  squall run --all --jobs 4 --repeat 20 --keep failed",
 		ValidArgsFunction: a.completeScenarios,
 		RunE: func(c *cobra.Command, args []string) error {
 			names, err := a.choose(args, f.selection)
@@ -53,6 +72,10 @@ func (a *app) runCommand() *cobra.Command {
 	}
 	a.addSelection(c, &f.selection)
 	c.Flags().BoolVar(&f.failFast, "fail-fast", false, "start no further run after one that did not pass")
+	c.Flags().IntVarP(&f.jobs, "jobs", "j", 1, "how many `RUNS` are side by side; what passes is then only told in a line")
+	c.Flags().IntVar(&f.repeat, "repeat", 1, "run each scenario so many `TIMES`")
+	c.Flags().Var(&f.keep, "keep", "whose folders stay: all, or those of runs that did not pass (failed)")
+	complete(c, "keep", cobra.FixedCompletions([]string{string(keepAll), string(keepFailed)}, cobra.ShellCompDirectiveNoFileComp))
 	a.addPlanFlags(c, &f.planFlags)
 	f.toolFlags.add(c)
 	output(c, &f.output)
@@ -68,51 +91,6 @@ func worstFirst() string {
 		}
 	}
 	return strings.Join(out, ", ")
-}
-
-// finished is a run that is over, or that was not started.
-type finished struct {
-	name   string
-	result check.Result
-	code   int
-	err    error // the run's record, judgement or report is not whole
-	notRun string
-}
-
-// runAll runs the scenarios one after another.
-func (a *app) runAll(ctx context.Context, f *runFlags, names []string) error {
-	plans, err := a.compileAll(names, &f.planFlags)
-	if err != nil {
-		return invalid(err)
-	}
-	config := a.config(&f.planFlags)
-	if config.Tools, err = a.tools(ctx, f.toolFlags); err != nil {
-		return environment(err)
-	}
-	var all []finished
-	stop := ""
-	for _, p := range plans {
-		if stop != "" {
-			all = append(all, finished{name: p.Scenario.Metadata.Name, notRun: stop, code: signalCode(ctx, exitInconclusive)})
-			continue
-		}
-		done := a.runOne(ctx, config, p, f.output)
-		if done.err != nil {
-			fmt.Fprintln(a.stderr, message(done.err))
-		}
-		all = append(all, done)
-		switch {
-		case context.Cause(ctx) != nil:
-			stop = context.Cause(ctx).Error()
-		case f.failFast && done.code != exitPass:
-			stop = "--fail-fast after " + done.name
-		}
-	}
-	err = errors.Join(a.summarize(f.output, all), writeOutputs(all))
-	if err != nil {
-		return environment(err)
-	}
-	return ended(worstOf(all).code)
 }
 
 // worstOf is the run that decides the exit code: the first of those with the worst one.
@@ -141,59 +119,4 @@ func (a *app) toolOptions(f toolFlags) (toolchain.Options, error) {
 	}
 	root, err := toolchain.FindRoot(wd)
 	return toolchain.Options{Root: root, Envoy: f.envoy, Istiod: f.istiod, Progress: toolchain.Lines(a.stderr)}, err
-}
-
-// runOne runs one scenario, judges it and prints its result. Whatever is not whole makes a pass an error.
-func (a *app) runOne(ctx context.Context, c engine.Config, k *engine.Compiled, to format) finished {
-	out := finished{name: k.Scenario.Metadata.Name}
-	progress := a.progress()
-	got, err := c.Run(ctx, k, progress)
-	progress.Done()
-	if got != nil {
-		out.result, out.code = got.Result, got.Result.ExitCode
-		err = errors.Join(err, a.print(got.Data, to), a.annotate(got.Data, to))
-	}
-	if err != nil {
-		out.err = fmt.Errorf("%s: %w", out.name, err)
-		out.code = worst(out.code, exitEnvironment)
-	}
-	return out
-}
-
-// summarize prints, after several runs, one line for each and the sum. JSON has each result already.
-func (a *app) summarize(to format, all []finished) error {
-	if len(all) == 1 || to == asJSON {
-		return nil
-	}
-	var b strings.Builder
-	b.WriteByte('\n')
-	counts := map[string]int{}
-	var verdicts []string
-	for _, r := range all {
-		verdict, text := r.verdict()
-		if counts[verdict]++; counts[verdict] == 1 {
-			verdicts = append(verdicts, verdict)
-		}
-		fmt.Fprintf(&b, "%-12s %s: %s\n", verdict, r.name, text)
-	}
-	slices.Sort(verdicts)
-	for i, v := range verdicts {
-		verdicts[i] = fmt.Sprintf("%d %s", counts[v], v)
-	}
-	sum, _ := worstOf(all).verdict()
-	fmt.Fprintf(&b, "%s: of %d runs %s\n", sum, len(all), strings.Join(verdicts, ", "))
-	_, err := fmt.Fprint(a.stdout, b.String())
-	return err
-}
-
-// verdict is what is said of the run in one line.
-func (r finished) verdict() (name, text string) {
-	switch {
-	case r.notRun != "":
-		return "NOT RUN", r.notRun
-	case r.err != nil && r.code == exitEnvironment:
-		text, _, _ = strings.Cut(r.err.Error(), "\n")
-		return check.Error.String(), text
-	}
-	return r.result.Verdict.String(), r.result.Reason
 }

@@ -218,6 +218,26 @@ func TestRunInterrupted(t *testing.T) {
 	}
 }
 
+// TestRunSideBySide runs several scenarios at a time and each several times, and keeps what did not pass.
+func TestRunSideBySide(t *testing.T) {
+	atRoot(t)
+	dir := t.TempDir()
+	code, out, errs := squall(t, "run", "abort", "mirror", "suites/testdata/mutations/abort-unmatched.yaml",
+		"--jobs", "2", "--repeat", "2", "--keep", "failed", "--reports", dir)
+	want(t, 4, []string{
+		"6 of 6 ", "\nabort                                2     2 ", "\nmirror                               2     2 ", "\nabort-unmatched                      2     0 ",
+		"INCONCLUSIVE: of 6 runs 2 INCONCLUSIVE, 4 PASS",
+	}, code, out, errs)
+	kept, err := os.ReadDir(dir)
+	if err != nil || len(kept) != 2 {
+		t.Errorf("the folders kept are %v: %v", kept, err)
+	}
+	for _, arg := range []string{"--jobs=0", "--repeat=0", "--keep=some"} {
+		code, out, errs := squall(t, "run", "abort", arg)
+		want(t, 2, nil, code, out, errs)
+	}
+}
+
 // TestRunKilled kills a run while its fault is live. All processes end with it; rollback says so and closes the record.
 func TestRunKilled(t *testing.T) {
 	atRoot(t)

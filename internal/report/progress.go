@@ -43,9 +43,25 @@ func NewTTY(w io.Writer, width int) Progress { return &ttyProgress{w: w, width: 
 // NewPlain prints lines only: each phase, each Say, and the load at most once in five seconds and at its end.
 func NewPlain(w io.Writer) Progress { return &plainProgress{w: w} }
 
+// Quiet shows nothing.
+type Quiet struct{}
+
+// Phase shows nothing.
+func (Quiet) Phase(string) {}
+
+// Say shows nothing.
+func (Quiet) Say(string, ...any) {}
+
+// Load shows nothing.
+func (Quiet) Load(Snapshot) {}
+
+// Done ends nothing.
+func (Quiet) Done() {}
+
 var (
 	_ Progress = (*ttyProgress)(nil)
 	_ Progress = (*plainProgress)(nil)
+	_ Progress = Quiet{}
 )
 
 type ttyProgress struct {
