@@ -28,7 +28,8 @@ tools: ## Build and fetch what the local mesh runs on, and kubectl, into bin/too
 	go run ./scripts/tools
 
 test: tools ## Run all tests, those on a real local mesh included
-	PATH="$(CURDIR)/bin/tools:$$PATH" go test -timeout 30m $(ARGS) ./...
+	PATH="$(CURDIR)/bin/tools:$$PATH" go test -timeout 30m $(ARGS) $$(go list ./... | grep -v /suites$$)
+	go tool ginkgo --procs=$(JOBS) --silence-skips --timeout=15m ./suites
 
 check: tools ## Format, vet, lint, known vulnerabilities, race detector; in CI also a clean tree
 	scripts/check

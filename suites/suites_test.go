@@ -1,5 +1,5 @@
 // Package suites runs the scenarios as Ginkgo specs: each on a mesh of its own, through the same engine as the command line.
-// Run them with go test ./suites, or in parallel with ginkgo -p ./suites; labels are the features.
+// Run them with go test ./suites, or in parallel with go tool ginkgo -p ./suites; labels are the features.
 package suites
 
 import (
@@ -84,6 +84,7 @@ func execute(ctx context.Context, file string) check.Result {
 	Expect(err).NotTo(HaveOccurred())
 	out, err := c.Run(ctx, k, narrator{})
 	Expect(err).NotTo(HaveOccurred())
+	note(out.Result)
 	return out.Result
 }
 
