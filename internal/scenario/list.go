@@ -20,8 +20,8 @@ type Listed struct {
 	Err        error
 }
 
-// List reads all scenarios (*.yaml, *.yml) in and below a folder, by name. Fragments, hidden folders and folders named
-// testdata are passed over; broken files are listed with their error.
+// List reads all scenarios (*.yaml, *.yml) in and below a folder, by name. Fragments, Kubernetes manifests, hidden folders and
+// folders named testdata are passed over; broken files are listed with their error.
 func List(dir string) ([]Listed, error) {
 	var list []Listed
 	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
@@ -31,7 +31,7 @@ func List(dir string) ([]Listed, error) {
 			return err
 		case entry.IsDir() && name:
 			return fs.SkipDir
-		case entry.IsDir() || name || !isYAML(path) || isFragment(path):
+		case entry.IsDir() || name || !isYAML(path) || isNoScenario(path):
 			return nil
 		}
 		list = append(list, listed(path))
@@ -104,13 +104,25 @@ func listed(path string) Listed {
 	return Listed{Name: s.Metadata.Name, Hypothesis: s.Spec.Hypothesis, Labels: s.Metadata.Labels, File: path}
 }
 
-func isFragment(path string) bool {
+// isNoScenario says whether a file holds only what is meant to be something else. What has neither kind nor apiVersion could be a
+// scenario that is broken.
+func isNoScenario(path string) bool {
 	data, err := readFile(path)
 	if err != nil {
 		return errors.Is(err, fs.ErrNotExist)
 	}
 	docs, _ := parseYAML(path, data)
-	return len(docs) == 1 && docs[0].field("kind") != nil && docs[0].field("kind").scalar == "Fragment"
+	return len(docs) > 0 && !slices.ContainsFunc(docs, func(n *node) bool {
+		kind, version := n.field("kind"), n.field("apiVersion")
+		switch {
+		case kind == nil || version == nil || kind.scalar == "Scenario":
+			return true
+		case kind.scalar == "Fragment":
+			return false
+		}
+		text, ok := version.scalar.(string)
+		return !ok || strings.HasPrefix(text, "squall/")
+	})
 }
 
 func isYAML(path string) bool {

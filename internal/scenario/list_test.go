@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -23,6 +24,9 @@ func folder(t *testing.T) string {
 		"twice-b.yaml":         valid("twice"),
 		"broken.yaml":          "a: [",
 		"part.yaml":            "apiVersion: squall/v1alpha1\nkind: Fragment\nspec: {}\n",
+		"manifest.yaml":        "apiVersion: v1\nkind: Service\nmetadata: {name: a}\n---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\n",
+		"wrong-version.yaml":   "apiVersion: squal/v1alpha1\nkind: Scenario\n",
+		"wrong-kind.yaml":      "apiVersion: squall/v1alpha1\nkind: Scnario\n",
 		"notes.txt":            "no scenario",
 		"testdata/ignored.yml": valid("ignored"),
 		".hidden/ignored.yaml": valid("hidden"),
@@ -46,14 +50,14 @@ func TestList(t *testing.T) {
 	var names []string
 	for _, l := range list {
 		names = append(names, l.Name)
-		if (l.Err != nil) != (l.Name == "broken") {
+		if (l.Err != nil) != slices.Contains([]string{"broken", "wrong-kind", "wrong-version"}, l.Name) {
 			t.Errorf("%s: %v", l.Name, l.Err)
 		}
 		if l.Err == nil && (l.Hypothesis != "It holds." || l.Labels["a"] != "b") {
 			t.Errorf("%s: %+v", l.Name, l)
 		}
 	}
-	if got := strings.Join(names, " "); got != "broken circuit given-name twice twice" {
+	if got := strings.Join(names, " "); got != "broken circuit given-name twice twice wrong-kind wrong-version" {
 		t.Errorf("got %s", got)
 	}
 	if _, err := List("testdata/none"); !errors.Is(err, os.ErrNotExist) {
