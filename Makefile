@@ -1,6 +1,6 @@
 # Squall: each target is one line that calls go or a script. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help build scenario scenarios soak tools test check bench schema clean
+.PHONY: help build scenario scenarios soak tools test check bench accuracy schema clean
 
 # Set on the command line alone: shells and systems set variables with these names for other ends.
 NAME =
@@ -36,6 +36,9 @@ check: tools ## Format, vet, lint, known vulnerabilities, race detector; in CI a
 
 bench: tools build ## Measure speed and memory, print a table, write reports/bench.json
 	go run ./internal/bench -squall bin/squall -json reports/bench.json $(ARGS)
+
+accuracy: build ## Measure how near the mesh comes to the percentages of its rules, and write docs/accuracy.md
+	go run ./scripts/accuracy -squall bin/squall
 
 schema: build ## Print the JSON Schema of scenarios
 	bin/squall schema

@@ -1,0 +1,127 @@
+// Command accuracy measures how near the mesh comes to the percentages of its rules, and writes the table of docs/accuracy.md.
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"math"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"squall/internal/check"
+)
+
+// The markers around the table in the page.
+const (
+	begin = "<!-- measured -->\n"
+	end   = "<!-- end -->"
+)
+
+// rule is a kind of rule with a percentage, and the scenario that measures it.
+type rule struct {
+	name, scenario, measure string
+	set                     func(percent int) []string
+}
+
+// figure is one measured share.
+type figure struct {
+	rule    string
+	percent int
+	measure check.Measure
+}
+
+func main() {
+	squall := flag.String("squall", "bin/squall", "the program")
+	page := flag.String("page", "docs/accuracy.md", "the page")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, *squall, *page)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func rules() []rule {
+	percent := func(p int) []string { return []string{fmt.Sprintf("percent=%d", p)} }
+	return []rule{
+		{"weight", "accuracy-weights", `ratio(version == "v2")`, func(p int) []string {
+			return append(percent(p), fmt.Sprintf("rest=%d", 100-p))
+		}},
+		{"abort", "accuracy-abort", "ratio(code == 503)", percent},
+		{"delay", "accuracy-delay", `ratio(flag("DI"))`, percent},
+	}
+}
+
+func run(ctx context.Context, squall, page string) error {
+	text, err := os.ReadFile(page)
+	if err != nil {
+		return err
+	}
+	head, rest, ok := strings.Cut(string(text), begin)
+	_, tail, closed := strings.Cut(rest, end)
+	if !ok || !closed {
+		return fmt.Errorf("%s: no place for the table: write %q and %q", page, begin, end)
+	}
+	var table strings.Builder
+	fmt.Fprintf(&table, "Measured on %s.\n\n", time.Now().UTC().Format(time.DateOnly))
+	table.WriteString("| rule | percent | requests | measured | distance | in standard deviations | 99 % interval |\n|---|---|---|---|---|---|---|\n")
+	for _, r := range rules() {
+		for _, p := range []int{1, 10, 33, 50, 90} {
+			f, err := measure(ctx, squall, r, p)
+			if err != nil {
+				return err
+			}
+			fmt.Fprint(os.Stderr, f)
+			table.WriteString(f.String())
+		}
+	}
+	return os.WriteFile(page, []byte(head+begin+table.String()+end+tail), 0o644)
+}
+
+// measure runs the rule's scenario. A run that does not pass is an error: its figure would say nothing.
+func measure(ctx context.Context, squall string, r rule, percent int) (figure, error) {
+	args := []string{"run", r.scenario, "-o", "json"}
+	for _, s := range r.set(percent) {
+		args = append(args, "--set", s)
+	}
+	out, err := exec.CommandContext(ctx, squall, args...).Output()
+	var failed *exec.ExitError
+	if errors.As(err, &failed) {
+		return figure{}, fmt.Errorf("%s %s: %w\n%s", squall, strings.Join(args, " "), err, failed.Stderr)
+	}
+	if err != nil {
+		return figure{}, err
+	}
+	var result check.Result
+	if err := json.NewDecoder(bytes.NewReader(out)).Decode(&result); err != nil {
+		return figure{}, fmt.Errorf("%s: %w", r.scenario, err)
+	}
+	for _, phase := range result.Phases {
+		for _, o := range phase.Outcomes {
+			for _, m := range o.Measures {
+				if m.Expr == r.measure && m.Value != nil && m.Lo != nil {
+					return figure{r.name, percent, m}, nil
+				}
+			}
+		}
+	}
+	return figure{}, fmt.Errorf("%s: the result has no %s with an interval", r.scenario, r.measure)
+}
+
+// String is the figure's row.
+func (f figure) String() string {
+	p, n := float64(f.percent)/100, float64(f.measure.N)
+	distance := *f.measure.Value - p
+	return fmt.Sprintf("| %s | %d %% | %d | %.2f %% | %+.2f points | %+.1f | %.2f %% to %.2f %% |\n", f.rule, f.percent, f.measure.N,
+		100**f.measure.Value, 100*distance, distance/math.Sqrt(p*(1-p)/n), 100**f.measure.Lo, 100**f.measure.Hi)
+}
