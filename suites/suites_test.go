@@ -4,6 +4,7 @@ package suites
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -46,6 +47,32 @@ var _ = Describe("mutations", func() {
 	}
 })
 
+// A scenario that passes without one of its steps does not notice whether the step is there.
+var _ = Describe("falsified", func() {
+	for _, s := range list("../scenarios") {
+		loaded, err := scenario.Load(s.File, scenario.Options{})
+		if err != nil {
+			continue // its spec above says so
+		}
+		doubts, err := config("").Doubts(loaded)
+		if err != nil {
+			continue
+		}
+		for _, d := range doubts {
+			It(fmt.Sprintf("%s does not pass without %s in %s", s.Name, d.Step, d.Stage), Label(append(labels(s), "falsified")...), func(ctx context.Context) {
+				if d.Err != nil {
+					return // it cannot even be planned
+				}
+				r := run(ctx, d.Compiled)
+				r.Scenario += " without " + d.Step
+				note(r)
+				Expect(r.Verdict).To(BeElementOf(check.Fail, check.Inconclusive, check.Halted), because(r))
+				Expect(r.Rollback.Verdict).NotTo(Equal(check.Fail), because(r))
+			}, SpecTimeout(2*time.Minute))
+		}
+	}
+})
+
 // because is the run's reason as an annotation: a function, since a string would be read as a format.
 func because(r check.Result) func() string { return func() string { return r.Reason } }
 
@@ -69,23 +96,40 @@ func labels(s scenario.Listed) []string {
 
 func execute(ctx context.Context, file string) check.Result {
 	GinkgoHelper()
-	root, err := toolchain.FindRoot(".")
-	Expect(err).NotTo(HaveOccurred())
-	tools, err := toolchain.Ensure(ctx, toolchain.Options{Root: root, Progress: toolchain.Lines(GinkgoWriter)})
-	Expect(err).NotTo(HaveOccurred())
 	s, err := scenario.Load(file, scenario.Options{})
 	Expect(err).NotTo(HaveOccurred())
-	reports := filepath.Join(root, "reports")
+	k, err := config("").Compile(s)
+	Expect(err).NotTo(HaveOccurred())
+	r := run(ctx, k)
+	note(r)
+	return r
+}
+
+func run(ctx context.Context, k *engine.Compiled) check.Result {
+	GinkgoHelper()
+	reports := filepath.Join(root(), "reports")
 	if os.Getenv("CI") != "" {
 		reports = GinkgoT().TempDir()
 	}
-	c := engine.Config{Fixtures: filepath.Join(root, "fixtures"), Reports: reports, Env: "local", Tools: tools}
-	k, err := c.Compile(s)
+	c := config(reports)
+	var err error
+	c.Tools, err = toolchain.Ensure(ctx, toolchain.Options{Root: root(), Progress: toolchain.Lines(GinkgoWriter)})
 	Expect(err).NotTo(HaveOccurred())
 	out, err := c.Run(ctx, k, narrator{})
 	Expect(err).NotTo(HaveOccurred())
-	note(out.Result)
 	return out.Result
+}
+
+func config(reports string) engine.Config {
+	return engine.Config{Fixtures: filepath.Join(root(), "fixtures"), Reports: reports, Env: "local"}
+}
+
+func root() string {
+	dir, err := toolchain.FindRoot(".")
+	if err != nil {
+		panic(err) // the tests do not lie in the project
+	}
+	return dir
 }
 
 // narrator writes what happens to the spec's output, which Ginkgo shows when the spec fails.

@@ -238,6 +238,36 @@ func TestRunSideBySide(t *testing.T) {
 	}
 }
 
+// TestFalsify leaves steps out: of a scenario that needs its step, and of one that passes all the same.
+func TestFalsify(t *testing.T) {
+	atRoot(t)
+	dir := t.TempDir()
+	blind := dir + "/blind.yaml"
+	text, err := os.ReadFile("scenarios/traffic/request-timeout.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	manifest, err := filepath.Abs("scenarios/traffic/manifests/internal-callers.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := strings.NewReplacer("name: request-timeout", "name: blind", "manifests/internal-callers.yaml", manifest,
+		`- ratio(code == 504 && flag("UT")) >= 1`, "- ratio(code >= 200) >= 1", "- min() >= 240ms && max() < 490ms", "",
+		"- timeouts(httpbin) == load.count", "").Replace(string(text))
+	if err := os.WriteFile(blind, []byte(changed), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	code, out, errs := squall(t, "falsify", "circuit", "--reports", dir+"/reports")
+	want(t, 0, []string{"ok          circuit without circuitBreaker httpbin in breaker: FAIL: ", "1 of 1 steps are needed for a PASS"}, code, out, errs)
+	if kept, err := os.ReadDir(dir + "/reports"); err != nil || len(kept) > 0 {
+		t.Errorf("the folders kept are %v: %v", kept, err)
+	}
+	code, out, errs = squall(t, "falsify", blind, "--reports", dir+"/reports")
+	want(t, 1, []string{"FALSE GREEN blind without manifest internal-callers.yaml in impatient: PASS: ", "0 of 1 steps are needed for a PASS"}, code, out, errs)
+	code, out, errs = squall(t, "falsify", "no-such")
+	want(t, 2, []string{"no scenario"}, code, out, errs)
+}
+
 // TestRunKilled kills a run while its fault is live. All processes end with it; rollback says so and closes the record.
 func TestRunKilled(t *testing.T) {
 	atRoot(t)

@@ -45,15 +45,21 @@ type Compiled struct {
 }
 
 // Compile compiles a scenario; nothing is started, and no tools are needed. The error has every mistake with its place.
-func (c Config) Compile(s *scenario.Scenario) (*Compiled, error) {
+func (c Config) Compile(s *scenario.Scenario) (*Compiled, error) { return c.compile(s, newTag()) }
+
+// newTag tells a run's folder and marks from those of all others.
+func newTag() string {
+	var id [3]byte
+	_, _ = rand.Read(id[:]) // never fails
+	return hex.EncodeToString(id[:])
+}
+
+func (c Config) compile(s *scenario.Scenario, tag string) (*Compiled, error) {
 	images := maps.Clone(s.Spec.Images)
 	if images == nil {
 		images = map[string]string{}
 	}
 	maps.Copy(images, c.Images)
-	var id [3]byte
-	_, _ = rand.Read(id[:]) // never fails
-	tag := hex.EncodeToString(id[:])
 	honour, err := honour(images)
 	if err != nil {
 		return nil, err
