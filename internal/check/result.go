@@ -143,6 +143,8 @@ type PhaseSpec struct {
 	Faults []string `json:"faults,omitempty"`
 	// Gate decides whether the phases after this one are run; nil is that they are.
 	Gate *Gate `json:"gate,omitempty"`
+	// Unproven is what the steps do without a proof, each with its step and the reason.
+	Unproven []string `json:"unproven,omitempty"`
 	// Predictions are what the rules of the phase say; Unpredicted is why they do not say more.
 	Predictions []Prediction `json:"predictions,omitempty"`
 	Unpredicted []string     `json:"unpredicted,omitempty"`

@@ -101,6 +101,9 @@ func (b *builder) addFixtures(fixtures []manifest) {
 		if m.object.GetKind() == "Service" && m.object.GetNamespace() == s.Spec.Namespace {
 			b.services = append(b.services, m.object.GetName())
 		}
+		for _, r := range step.Refuse(m.object) {
+			b.errs = append(b.errs, m.source.Problem(r.Path, r.What, r.Hint))
+		}
 		own = b.without(own, m)
 		objects = append(objects, m.object)
 	}
@@ -160,7 +163,7 @@ func (b *builder) stage(i int) {
 	marker := fmt.Sprintf("%s-s%d", b.opts.Marker, i+1)
 	compiled, err := step.Compile(step.NewSet(b.objects), st.Apply, step.Options{
 		Namespace: b.scenario.Spec.Namespace, Marker: marker,
-		Target: hostOf(ls), Plaintext: !b.scenario.Spec.Client.Sidecar,
+		Target: hostOf(ls), Plaintext: !b.scenario.Spec.Client.Sidecar, Request: requestOf(ls), Midway: st.ApplyAt > 0,
 	})
 	if err != nil {
 		b.errs = append(b.errs, err)
@@ -175,6 +178,9 @@ func (b *builder) stage(i int) {
 		judged.Proofs = append(judged.Proofs, check.Proof(p))
 	}
 	judged.Faults = compiled.Faults
+	for _, u := range compiled.Unproven {
+		judged.Unproven = append(judged.Unproven, u.Step+": "+u.Reason)
+	}
 	var ok bool
 	phase.Load, ok = b.load(at, ls)
 	judged.Checks = b.checks(st.Name, st.Checks, phase.Load, ok)
@@ -251,6 +257,18 @@ func hostOf(l *scenario.LoadSpec) string {
 		return ""
 	}
 	return u.Hostname()
+}
+
+// requestOf is what a load sends, nil when there is none.
+func requestOf(l *scenario.LoadSpec) *step.Request {
+	if l == nil {
+		return nil
+	}
+	u, err := url.Parse(l.URL)
+	if err != nil {
+		return nil
+	}
+	return &step.Request{Method: l.Method, Path: u.RequestURI(), Headers: l.Headers}
 }
 
 func change(c step.Change) Change {

@@ -41,6 +41,8 @@ type PhaseDocument struct {
 	Checks  []check.Stmt  `json:"checks"`
 	Gate    *check.Gate   `json:"gate,omitempty"`
 	Proofs  []check.Proof `json:"proofs,omitempty"`
+	// Unproven is what the steps do without a proof, each with its step and the reason.
+	Unproven []string `json:"unproven,omitempty"`
 	// Predictions are what the rules say will be measured; Unpredicted is why they do not say more.
 	Predictions []check.Prediction `json:"predictions,omitempty"`
 	Unpredicted []string           `json:"unpredicted,omitempty"`
@@ -82,6 +84,7 @@ func (p *Plan) Document() Document {
 		if i < len(p.Spec.Phases) {
 			judged := p.Spec.Phases[i]
 			doc.Checks, doc.Proofs, doc.Gate = judged.Checks, judged.Proofs, judged.Gate
+			doc.Unproven = judged.Unproven
 			doc.Predictions, doc.Unpredicted = judged.Predictions, judged.Unpredicted
 		}
 		d.Phases = append(d.Phases, doc)
@@ -134,6 +137,9 @@ func (ph PhaseDocument) write(b *strings.Builder) {
 	}
 	for _, p := range ph.Proofs {
 		fmt.Fprintf(b, "  proof of %s: %s\n", p.Step, p.Expr)
+	}
+	for _, why := range ph.Unproven {
+		fmt.Fprintf(b, "  not proven: %s\n", why)
 	}
 	if ph.Gate != nil {
 		for _, c := range ph.Gate.Promote {

@@ -74,6 +74,7 @@ type phaseView struct {
 	Proofs      []outcomeView
 	Predictions []outcomeView
 	Unpredicted []string // what the rules do not say, and why
+	Unproven    []string // what the steps do without a proof, and why
 	Codes       *barChart
 	Latency     *histogram
 	Rows        []rowView

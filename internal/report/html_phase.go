@@ -14,8 +14,8 @@ func newPhaseView(d Data, i int, r check.PhaseResult) phaseView {
 	v := phaseView{
 		ID: fmt.Sprintf("phase-%d", i), Result: r, Reason: reasonOf(r.Reason), Live: liveTexts(d, r.Name),
 		Checks:      outcomeViews(outcomesOf(r, check.KindCheck, check.KindGate, check.KindHalt, "")),
-		Predictions: outcomeViews(outcomesOf(r, check.KindPrediction)), Unpredicted: unpredicted(d, r.Name),
-		Proofs: outcomeViews(outcomesOf(r, check.KindProof, check.KindRollback)),
+		Predictions: outcomeViews(outcomesOf(r, check.KindPrediction)), Unpredicted: specOf(d, r.Name).Unpredicted,
+		Proofs: outcomeViews(outcomesOf(r, check.KindProof, check.KindRollback)), Unproven: specOf(d, r.Name).Unproven,
 	}
 	switch {
 	case r.NotRun != "":
@@ -37,14 +37,14 @@ func newPhaseView(d Data, i int, r check.PhaseResult) phaseView {
 	return v
 }
 
-// unpredicted is why the rules of a phase do not say more.
-func unpredicted(d Data, phase string) []string {
+// specOf is what the phase is judged by.
+func specOf(d Data, phase string) check.PhaseSpec {
 	for _, p := range d.Spec.Phases {
 		if p.Name == phase {
-			return p.Unpredicted
+			return p
 		}
 	}
-	return nil
+	return check.PhaseSpec{}
 }
 
 // loadFacts sets what was asked for beside what was achieved.

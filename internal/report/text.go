@@ -129,6 +129,9 @@ func (t *textWriter) phase(d Data, p check.PhaseResult) {
 		t.line("  ", "error ", e)
 	}
 	t.outcomes(p.Outcomes)
+	for _, why := range specOf(d, p.Name).Unproven {
+		t.line("  ", "not proven ", why)
+	}
 }
 
 func (t *textWriter) outcomes(outcomes []check.Outcome) {

@@ -2,12 +2,9 @@ package scenario
 
 import (
 	"fmt"
-	"maps"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
-	"time"
 )
 
 // validator checks what the schema cannot: what depends on several fields.
@@ -126,109 +123,6 @@ func (v *validator) load(path string, l *LoadSpec, timeout Duration) {
 	}
 	if u, err := url.Parse(l.URL); err == nil && u.Scheme == "grpc" && l.Protocol != "grpc" {
 		v.report(path+".protocol", "does not fit the scheme grpc", "write protocol: grpc")
-	}
-}
-
-// step checks what can be known without a mesh.
-func (v *validator) step(s Step) {
-	report := func(field, what, hint string) { v.report(s.path(field), what, hint) }
-	switch spec := s.Spec.(type) {
-	case *CircuitBreaker:
-		if *spec == (CircuitBreaker{Host: spec.Host, Subset: spec.Subset}) {
-			report("", "sets no limit", "write for instance maxConnections: 1")
-		}
-	case *Outlier:
-		if *spec == (Outlier{Host: spec.Host, Subset: spec.Subset}) {
-			report("", "sets nothing", "write for instance consecutive5xxErrors: 5")
-		}
-	case *Delay:
-		checkMatch(spec.Match, report)
-	case *Abort:
-		checkMatch(spec.Match, report)
-		if (spec.HTTPStatus != 0) == (spec.GRPCStatus != "") {
-			report("", "needs exactly one of httpStatus and grpcStatus", "write for instance httpStatus: 503")
-		}
-	case *Retries:
-		if spec.Attempts == 0 && (spec.PerTryTimeout > 0 || spec.RetryOn != "") {
-			report("attempts", "0 switches retries off, but other fields are given", "write attempts: 1 or more")
-		}
-	case *Weights:
-		checkWeights(spec, report)
-	case *Mirror:
-		if spec.To == (MirrorTo{}) {
-			report("to", "needs a host, a subset or both", "")
-		}
-	case *Manifest:
-		if given := btoi(spec.File != "") + btoi(spec.Object != nil) + btoi(spec.Objects != nil); given != 1 {
-			report("", "needs exactly one of file, object and objects", "")
-		}
-	}
-	v.durations(s)
-}
-
-// durations refuses what Istio cannot hold.
-func (v *validator) durations(s Step) {
-	const least = Duration(time.Millisecond)
-	short := func(field string, d Duration) {
-		if d > 0 && d < least {
-			v.report(s.path(field), fmt.Sprintf("%s is below Istio's least, %s", d, least), "")
-		}
-	}
-	switch spec := s.Spec.(type) {
-	case *CircuitBreaker:
-		short("connectTimeout", spec.ConnectTimeout)
-	case *Outlier:
-		short("interval", spec.Interval)
-		short("baseEjectionTime", spec.BaseEjectionTime)
-	case *Delay:
-		short("fixedDelay", spec.FixedDelay)
-	case *Timeout:
-		short("timeout", spec.Timeout)
-	case *Retries:
-		short("perTryTimeout", spec.PerTryTimeout)
-	}
-}
-
-type reporter func(field, what, hint string)
-
-func checkMatch(m *Match, report reporter) {
-	if m == nil {
-		return
-	}
-	if len(m.Headers) == 0 && m.URI == nil && len(m.SourceLabels) == 0 {
-		report("match", "is empty", "give headers, uri or sourceLabels")
-	}
-	if m.URI != nil {
-		checkStringMatch("match.uri", *m.URI, report)
-	}
-	for name, match := range m.Headers {
-		field := join("match.headers", name)
-		checkStringMatch(field, match, report)
-		if name != strings.ToLower(name) {
-			report(field, "Istio wants header names in lower case", "write "+strings.ToLower(name))
-		}
-	}
-}
-
-func checkStringMatch(field string, m StringMatch, report reporter) {
-	if btoi(m.Exact != "")+btoi(m.Prefix != "")+btoi(m.Regex != "") != 1 {
-		report(field, "needs exactly one of exact, prefix and regex", "")
-	}
-	if _, err := regexp.Compile(m.Regex); err != nil {
-		report(field+".regex", "is not a regular expression of RE2: "+err.Error(), "")
-	}
-}
-
-func checkWeights(w *Weights, report reporter) {
-	sum := 0
-	for _, share := range w.Subsets {
-		sum += int(share)
-	}
-	if len(w.Subsets) == 0 {
-		report("subsets", "is empty", "give each subset its share, such as {v1: 90, v2: 10}")
-	} else if sum != 100 {
-		report("subsets", fmt.Sprintf("the weights of %s sum to %d", strings.Join(slices.Sorted(maps.Keys(w.Subsets)), ", "), sum),
-			"they must sum to 100")
 	}
 }
 

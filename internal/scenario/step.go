@@ -3,8 +3,11 @@ package scenario
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"reflect"
+	"slices"
+	"strings"
 )
 
 // Step is one chaos step: in YAML a map with exactly one key, the kind.
@@ -27,29 +30,59 @@ func Kinds() map[string]func() any {
 		"retries":        func() any { return new(Retries) },
 		"weights":        func() any { return new(Weights) },
 		"mirror":         func() any { return &Mirror{Percent: 100} },
+		"route":          func() any { return new(Route) },
+		"jwt":            func() any { return new(JWT) },
+		"authorize":      func() any { return new(Authorize) },
+		"gateway":        func() any { return new(Gateway) },
 		"mtls":           func() any { return new(MTLS) },
 		"manifest":       func() any { return new(Manifest) },
 	}
 }
 
 // Host is the service that the step names, or "" for kinds that name none.
-func (s Step) Host() string {
+func (s Step) Host() string { return s.text("Host") }
+
+// Unproven is the author's reason why the step needs no proof, or "".
+func (s Step) Unproven() string { return s.text("Unproven") }
+
+// text is a field of the spec that every kind has, or only some.
+func (s Step) text(field string) string {
 	v := reflect.Indirect(reflect.ValueOf(s.Spec))
 	if v.Kind() != reflect.Struct {
 		return ""
 	}
-	if host := v.FieldByName("Host"); host.IsValid() && host.Kind() == reflect.String {
-		return host.String()
+	if f := v.FieldByName(field); f.IsValid() && f.Kind() == reflect.String {
+		return f.String()
 	}
 	return ""
 }
 
-// String is the kind and the host: circuitBreaker httpbin.
+// String is the kind and what it is about: circuitBreaker httpbin, authorize app=reviews, manifest rules.yaml.
 func (s Step) String() string {
-	if host := s.Host(); host != "" {
-		return s.Kind + " " + host
+	about := s.Host()
+	switch spec := s.Spec.(type) {
+	case *MTLS:
+		about = labelText(spec.Workload)
+	case *JWT:
+		about = labelText(spec.Workload)
+	case *Authorize:
+		about = labelText(spec.Workload)
+	case *Gateway:
+		about = spec.Name
+	case *Manifest:
+		if spec.File != "" {
+			about = filepath.Base(spec.File)
+		}
 	}
-	return s.Kind
+	return strings.TrimSpace(s.Kind + " " + about)
+}
+
+func labelText(labels map[string]string) string {
+	var list []string
+	for _, k := range slices.Sorted(maps.Keys(labels)) {
+		list = append(list, k+"="+labels[k])
+	}
+	return strings.Join(list, ",")
 }
 
 // At is the place of a field of the step, such as subsets.v1, or of the step when field is "".

@@ -19,6 +19,8 @@ type CircuitBreaker struct {
 	MaxRetries int32 `json:"maxRetries,omitempty" jsonschema:"minimum=1"`
 	// ConnectTimeout bounds the making of a connection.
 	ConnectTimeout Duration `json:"connectTimeout,omitzero"`
+	// Unproven is the reason why nothing has to prove that the step took effect; it is printed. Without it a proof is demanded.
+	Unproven string `json:"unproven,omitempty" jsonschema:"minLength=1"`
 }
 
 // Outlier ejects pods of a host that answer badly. At least one field is needed.
@@ -39,6 +41,8 @@ type Outlier struct {
 	MaxEjectionPercent int32 `json:"maxEjectionPercent,omitempty" jsonschema:"minimum=1,maximum=100"`
 	// MinHealthPercent switches ejection off when fewer pods are healthy; 0 never does.
 	MinHealthPercent *int32 `json:"minHealthPercent,omitempty" jsonschema:"minimum=0,maximum=100"`
+	// Unproven is the reason why nothing has to prove that the step took effect; it is printed. Without it a proof is demanded.
+	Unproven string `json:"unproven,omitempty" jsonschema:"minLength=1"`
 }
 
 // Delay holds requests to a host back in the caller's proxy, before they are sent; the flag is DI.
@@ -51,6 +55,8 @@ type Delay struct {
 	FixedDelay Duration `json:"fixedDelay" jsonschema:"required"`
 	// Match narrows the fault to some requests.
 	Match *Match `json:"match,omitempty"`
+	// Unproven is the reason why nothing has to prove that the step took effect; it is printed. Without it a proof is demanded.
+	Unproven string `json:"unproven,omitempty" jsonschema:"minLength=1"`
 }
 
 // Abort answers requests to a host in the caller's proxy with an error; the flag is FI. Exactly one of httpStatus and
@@ -66,14 +72,22 @@ type Abort struct {
 	GRPCStatus string `json:"grpcStatus,omitempty" jsonschema:"enum=CANCELLED,enum=UNKNOWN,enum=INVALID_ARGUMENT,enum=DEADLINE_EXCEEDED,enum=NOT_FOUND,enum=ALREADY_EXISTS,enum=PERMISSION_DENIED,enum=RESOURCE_EXHAUSTED,enum=FAILED_PRECONDITION,enum=ABORTED,enum=OUT_OF_RANGE,enum=UNIMPLEMENTED,enum=INTERNAL,enum=UNAVAILABLE,enum=DATA_LOSS,enum=UNAUTHENTICATED"`
 	// Match narrows the fault to some requests.
 	Match *Match `json:"match,omitempty"`
+	// Unproven is the reason why nothing has to prove that the step took effect; it is printed. Without it a proof is demanded.
+	Unproven string `json:"unproven,omitempty" jsonschema:"minLength=1"`
 }
 
-// Match narrows a fault to the requests that fit all of it.
+// Match narrows a step to the requests that fit all of it.
 type Match struct {
 	// Headers by their lower-case names.
 	Headers map[string]StringMatch `json:"headers,omitempty"`
-	// URI is the request's path with its query.
+	// URI is the request's path, without its query.
 	URI *StringMatch `json:"uri,omitempty"`
+	// Method is the HTTP method.
+	Method *StringMatch `json:"method,omitempty"`
+	// Authority is the host that is asked for, as the caller writes it.
+	Authority *StringMatch `json:"authority,omitempty"`
+	// QueryParams by their names; their values are matched by exact or regex.
+	QueryParams map[string]StringMatch `json:"queryParams,omitempty"`
 	// SourceLabels are labels of the calling pod.
 	SourceLabels map[string]string `json:"sourceLabels,omitempty"`
 }
@@ -91,6 +105,10 @@ type Timeout struct {
 	Host string `json:"host" jsonschema:"required,minLength=1"`
 	// Timeout is for the request as a whole, retries included.
 	Timeout Duration `json:"timeout" jsonschema:"required"`
+	// Match narrows it to some requests.
+	Match *Match `json:"match,omitempty"`
+	// Unproven is the reason why nothing has to prove that the step took effect; it is printed. Without it a proof is demanded.
+	Unproven string `json:"unproven,omitempty" jsonschema:"minLength=1"`
 }
 
 // Retries makes the caller's proxy try requests to a host again.
@@ -103,6 +121,10 @@ type Retries struct {
 	PerTryTimeout Duration `json:"perTryTimeout,omitzero"`
 	// RetryOn is Envoy's list of reasons, such as 5xx,reset,connect-failure.
 	RetryOn string `json:"retryOn,omitempty"`
+	// Match narrows it to some requests.
+	Match *Match `json:"match,omitempty"`
+	// Unproven is the reason why nothing has to prove that the step took effect; it is printed. Without it a proof is demanded.
+	Unproven string `json:"unproven,omitempty" jsonschema:"minLength=1"`
 }
 
 // Weights splits the traffic of a host over subsets. Subsets that do not exist are made by the label version. It changes
@@ -112,6 +134,10 @@ type Weights struct {
 	Host string `json:"host" jsonschema:"required,minLength=1"`
 	// Subsets are the shares in percent; they sum to 100.
 	Subsets map[string]Share `json:"subsets" jsonschema:"required,minProperties=1"`
+	// Match narrows it to some requests.
+	Match *Match `json:"match,omitempty"`
+	// Unproven is the reason why nothing has to prove that the step took effect; it is printed. Without it a proof is demanded.
+	Unproven string `json:"unproven,omitempty" jsonschema:"minLength=1"`
 }
 
 // Mirror sends a copy of the requests to a host elsewhere; the answers to the copies are thrown away.
@@ -119,23 +145,35 @@ type Mirror struct {
 	// Host is the service whose requests are copied.
 	Host string `json:"host" jsonschema:"required,minLength=1"`
 	// To is where the copies go.
-	To MirrorTo `json:"to" jsonschema:"required"`
+	To Destination `json:"to" jsonschema:"required"`
 	// Percent of the requests. Default 100.
 	Percent Percent `json:"percent,omitempty"`
+	// Match narrows it to some requests.
+	Match *Match `json:"match,omitempty"`
+	// Unproven is the reason why nothing has to prove that the step took effect; it is printed. Without it a proof is demanded.
+	Unproven string `json:"unproven,omitempty" jsonschema:"minLength=1"`
 }
 
-// MirrorTo is a host, a subset or both; the host defaults to the mirrored one.
-type MirrorTo struct {
-	Host   string `json:"host,omitempty" jsonschema:"minLength=1"`
+// Destination is where requests go: a host, a subset or both.
+type Destination struct {
+	// Host defaults to the step's host.
+	Host string `json:"host,omitempty" jsonschema:"minLength=1"`
+	// Subset is one of the host's subsets. One that does not exist is made by the label version.
 	Subset string `json:"subset,omitempty" jsonschema:"minLength=1"`
+	// Port is needed for a host with several ports.
+	Port int32 `json:"port,omitempty" jsonschema:"minimum=1,maximum=65535"`
 }
 
-// MTLS sets the mode in which workloads of the scenario's namespace accept connections.
-type MTLS struct {
-	// Mode is STRICT, PERMISSIVE or DISABLE.
-	Mode string `json:"mode" jsonschema:"required,enum=STRICT,enum=PERMISSIVE,enum=DISABLE"`
-	// Workload are labels of the pods it is for; without them it is for all in the namespace.
-	Workload map[string]string `json:"workload,omitempty"`
+// Route sends requests to a host elsewhere. Routes of one stage are looked at in their order, before all that the host has.
+type Route struct {
+	// Host is the service.
+	Host string `json:"host" jsonschema:"required,minLength=1"`
+	// Match says which requests. Without it, all that no route with a match takes.
+	Match *Match `json:"match,omitempty"`
+	// To is where they go.
+	To Destination `json:"to" jsonschema:"required"`
+	// Unproven is the reason why nothing has to prove that the step took effect; it is printed. Without it a proof is demanded.
+	Unproven string `json:"unproven,omitempty" jsonschema:"minLength=1"`
 }
 
 // Manifest applies Istio or Kubernetes objects as they are. Exactly one of file, object and objects is needed. An object
@@ -147,4 +185,6 @@ type Manifest struct {
 	Object Object `json:"object,omitempty"`
 	// Objects are several.
 	Objects []Object `json:"objects,omitempty"`
+	// Unproven is the reason why nothing has to prove that the step took effect; it is printed. Without it a proof is demanded.
+	Unproven string `json:"unproven,omitempty" jsonschema:"minLength=1"`
 }

@@ -27,6 +27,17 @@ type Options struct {
 	Target string
 	// Plaintext says that the load generator has no sidecar, so that rules of the caller's side do not apply to it.
 	Plaintext bool
+	// Request is what the load sends to Target; nil is that it is not known.
+	Request *Request
+	// Midway says that the steps are applied while the load runs, so that requests before them take other ways.
+	Midway bool
+}
+
+// Request is what all requests of a load have in common.
+type Request struct {
+	Method  string
+	Path    string            // with its query
+	Headers map[string]string // as the author wrote them; a cookie or a token that a sign-in brings is not among them
 }
 
 // Compiled is what the steps come to.
@@ -37,6 +48,15 @@ type Compiled struct {
 	Proofs []Proof
 	// Faults are the steps that inject or reroute something, so that each needs a proof.
 	Faults []string
+	// Unproven is what steps do without a proof, and why: limits that need not be reached, rules that no request of the load
+	// is under, kinds of objects that say nothing of what requests meet.
+	Unproven []Unproven
+}
+
+// Unproven is something that a step does and that nothing proves.
+type Unproven struct {
+	Step   string
+	Reason string
 }
 
 // Change makes one object be After.
@@ -81,6 +101,10 @@ func table() map[string]kind {
 		"retries":        {retries, proveRetries},
 		"weights":        {weights, proveWeights},
 		"mirror":         {mirror, proveMirror},
+		"route":          {route, proveRoute},
+		"jwt":            {jwt, proveJWT},
+		"authorize":      {authorize, proveAuthorize},
+		"gateway":        {gateway, proveGateway},
 		"mtls":           {mtls, proveMTLS},
 		"manifest":       {manifest, proveManifest},
 	}
@@ -109,14 +133,24 @@ func Compile(set *Set, steps []scenario.Step, opts Options) (Compiled, error) {
 		}
 		out.Changes = append(out.Changes, *change)
 	}
-	for _, s := range steps {
+	c.prove(&out)
+	return out, nil
+}
+
+// prove adds what shows that each step took effect.
+func (c *compiler) prove(out *Compiled) {
+	for _, s := range c.steps {
 		c.step = s
+		if why := s.Unproven(); why != "" {
+			c.state("%s", why)
+			continue
+		}
 		if proofs := c.table[s.Kind].proofs(c, s); len(proofs) > 0 {
 			out.Proofs = append(out.Proofs, proofs...)
 			out.Faults = append(out.Faults, s.String())
 		}
 	}
-	return out, nil
+	out.Unproven = c.unproven
 }
 
 // ordered puts manifests first, so that steps are merged into them, and steps on a subset last, so that what is set for
@@ -150,7 +184,14 @@ type compiler struct {
 	order    []key
 	routes   map[key]*routing
 	claims   map[string]claim
+	unproven []Unproven
+	missed   []Proof // of the manifest at work: of faults that no request of the load comes to
 	problems scenario.Problems
+}
+
+// state notes something that the step at work does and that nothing proves.
+func (c *compiler) state(format string, args ...any) {
+	c.unproven = append(c.unproven, Unproven{c.step.String(), fmt.Sprintf(format, args...)})
 }
 
 func (c *compiler) problem(field, what, hint string) {

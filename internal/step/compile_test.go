@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -76,6 +77,19 @@ func target(s *scenario.Scenario) string {
 	return host
 }
 
+// request is what the load of a stage sends.
+func request(s *scenario.Scenario, stage scenario.Stage) *Request {
+	load := stage.Load
+	if load == nil {
+		load = s.Spec.Baseline.Load
+	}
+	u, err := url.Parse(load.URL)
+	if err != nil {
+		return nil
+	}
+	return &Request{Method: "GET", Path: u.RequestURI(), Headers: load.Headers}
+}
+
 func TestCompile(t *testing.T) {
 	for _, file := range files(t, "testdata/good/*.yaml") {
 		t.Run(filepath.Base(file), func(t *testing.T) {
@@ -83,7 +97,9 @@ func TestCompile(t *testing.T) {
 			untouched := deepCopies(objects)
 			var out bytes.Buffer
 			for _, stage := range s.Spec.Stages {
-				compiled, err := Compile(NewSet(objects), stage.Apply, options(s, target(s)))
+				opts := options(s, target(s))
+				opts.Request = request(s, stage)
+				compiled, err := Compile(NewSet(objects), stage.Apply, opts)
 				if err != nil {
 					t.Fatalf("%s: %v", stage.Name, err)
 				}
@@ -123,6 +139,9 @@ func write(t *testing.T, out *bytes.Buffer, c Compiled) {
 	fmt.Fprintf(out, "### proofs of %s\n", strings.Join(c.Faults, ", "))
 	for _, p := range c.Proofs {
 		fmt.Fprintf(out, "- %s: %s\n  %s\n", p.Step, p.Text, p.Expr)
+	}
+	for _, u := range c.Unproven {
+		fmt.Fprintf(out, "- %s is not proven: %s\n", u.Step, u.Reason)
 	}
 }
 

@@ -74,8 +74,11 @@ func (c *compiler) manifestObject(src source) {
 		return
 	}
 	if strings.HasSuffix(gvk.Group, ".istio.io") {
-		if what := decodeStrictly(u); what != "" {
-			report("spec", what, "")
+		refused := Refuse(u)
+		for _, r := range refused {
+			report(r.Path, r.What, r.Hint)
+		}
+		if len(refused) > 0 {
 			return
 		}
 	}
@@ -113,7 +116,7 @@ func (c *compiler) manifestHost(u *unstructured.Unstructured) string {
 	if u.GetKind() == "DestinationRule" {
 		host, _, _ := unstructured.NestedString(u.Object, "spec", "host")
 		hosts = []string{host}
-	} else if u.GetKind() != "VirtualService" || !isForSidecars(u) {
+	} else if u.GetKind() != "VirtualService" || isForGateways(u) {
 		return ""
 	}
 	if u.GroupVersionKind().Group != networking || len(hosts) != 1 {

@@ -4,11 +4,10 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
-
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"squall/internal/scenario"
 )
@@ -72,23 +71,24 @@ func onlyHere() map[string]string {
 	}
 }
 
-// proof fills in the evidence of that name.
+// proof fills in the evidence of that name for the callers of the host.
 func (c *compiler) proof(evidence, host, subset string) []Proof {
 	h, ok := c.set.Resolve(host, c.opts.Namespace)
 	if !ok {
 		return nil
 	}
+	return c.proofAt(evidence, h, subset, c.isTarget(h))
+}
+
+// proofAt is proof where it is known whether the load generator's own proxy acts.
+func (c *compiler) proofAt(evidence string, h Host, subset string, direct bool) []Proof {
 	e := evidences()[evidence]
 	argument := ""
 	if subset != "" {
 		argument = ", " + strconv.Quote(subset)
 	}
-	name := h.Short
-	if h.Namespace != c.opts.Namespace && name != h.FQDN {
-		name += "." + h.Namespace
-	}
-	fill := strings.NewReplacer("HOST", strconv.Quote(name), "SUBSET", argument)
-	if !c.isTarget(h) {
+	fill := strings.NewReplacer("HOST", strconv.Quote(c.called(h)), "SUBSET", argument)
+	if !direct {
 		return []Proof{{c.step.String(), e.text, fill.Replace(e.elsewhere)}}
 	}
 	expr := e.direct
@@ -96,6 +96,14 @@ func (c *compiler) proof(evidence, host, subset string) []Proof {
 		expr += more
 	}
 	return []Proof{{c.step.String(), e.text, fill.Replace(expr)}}
+}
+
+// called is the host as checks name it.
+func (c *compiler) called(h Host) string {
+	if h.Namespace != c.opts.Namespace && h.Short != h.FQDN {
+		return h.Short + "." + h.Namespace
+	}
+	return h.Short
 }
 
 func (c *compiler) hasKindElsewhere(kind string) bool {
@@ -143,7 +151,9 @@ func proveWeights(c *compiler, s scenario.Step) []Proof {
 	for _, subset := range slices.Sorted(maps.Keys(shares)) {
 		name := "share"
 		if shares[subset] == 0 {
-			name = "noShare"
+			if name = "noShare"; c.opts.Midway || matchOf(s) != nil {
+				continue // other requests may go there
+			}
 		}
 		proofs := c.proof(name, s.Host(), subset)
 		if c.isMirroredTo(s.Host(), subset) {
@@ -192,103 +202,70 @@ func proveMirror(c *compiler, s scenario.Step) []Proof {
 	if !ok {
 		return nil
 	}
+	return c.proveCopies(to, spec.To.Subset)
+}
+
+func (c *compiler) proveCopies(to Host, subset string) []Proof {
 	arrived, answered := fmt.Sprintf("records(%q).count", to.Short), "0"
-	if version := c.subsetVersion(to, spec.To.Subset); spec.To.Subset != "" && version != "" {
+	if version := c.subsetVersion(to, subset); subset != "" && version != "" {
 		arrived = fmt.Sprintf("records(%q, version == %q).count", to.Short, version)
 		if c.isTarget(to) {
 			answered = fmt.Sprintf("count(version == %q)", version)
 		}
 	}
-	return []Proof{{s.String(), "more requests reached " + subsetOf(to, spec.To.Subset) + " than it answered: the rest are copies",
+	return []Proof{{c.step.String(), "more requests reached " + subsetOf(to, subset) + " than it answered: the rest are copies",
 		arrived + " > " + answered}}
 }
 
-// proveMTLS looks at who the callers were to the proxies that the policy is for.
-func proveMTLS(c *compiler, s scenario.Step) []Proof {
-	spec := s.Spec.(*scenario.MTLS)
-	services := c.servicesOf(spec.Workload)
-	if len(services) == 0 {
+// proveRoute looks at the subset, and where the load generator's proxy chooses the route also at the route's name.
+func proveRoute(c *compiler, s scenario.Step) []Proof {
+	spec := s.Spec.(*scenario.Route)
+	h, ok := c.set.Resolve(spec.Host, c.opts.Namespace)
+	to, known := c.set.Resolve(cmp.Or(spec.To.Host, spec.Host), c.opts.Namespace)
+	if !ok || !known {
 		return nil
 	}
-	sum := func(predicate string) string {
-		parts := make([]string, len(services))
-		for i, name := range services {
-			parts[i] = fmt.Sprintf("records(%q%s).count", name, predicate)
-		}
-		return strings.Join(parts, " + ")
-	}
-	some := sum("") + " > 0"
+	direct := c.isTarget(h)
+	proofs := c.proofAt("share", to, spec.To.Subset, direct)
+	proofs[0].Text = strings.Replace(proofs[0].Text, "the subset", subsetOf(to, spec.To.Subset), 1)
+	name, others := c.routeFor(h, spec)
 	switch {
-	case spec.Mode == "STRICT" && c.opts.Plaintext:
-		return []Proof{{s.String(), "connections without TLS were refused, so no request arrived",
-			sum("") + ` == 0 && count(error == "reset") + count(error == "eof") > 0`}}
-	case spec.Mode == "STRICT":
-		return []Proof{{s.String(), "every request came with the identity of its caller",
-			sum(`, principal == ""`) + " == 0 && " + some}}
-	case spec.Mode == "DISABLE":
-		return []Proof{{s.String(), "every request came without TLS", sum(`, principal != ""`) + " == 0 && " + some}}
+	case name != "" && direct:
+		expr := fmt.Sprintf("count(route == %q) > 0", name)
+		if fitsRoute(map[string]any{"match": []any{matchFields(spec.Match)}}, c.opts.Request) == always && !c.opts.Midway {
+			expr = fmt.Sprintf("count(route == %q) > 0 && count(route != %q) == 0", name, name)
+		}
+		proofs = append(proofs, Proof{s.String(), "requests that match took the route", expr})
+	case spec.Match != nil && len(others) > 0:
+		c.state("the requests that match are not told apart from those that %s leads to %s too", strings.Join(others, ", "), subsetOf(to, spec.To.Subset))
 	}
-	return []Proof{{s.String(), "requests arrived", some}}
+	return proofs
 }
 
-// servicesOf are the services whose pods have the labels: the load's target alone, when it is one of them.
-func (c *compiler) servicesOf(workload map[string]string) []string {
-	var out []string
-	for _, u := range c.set.list("", "Service") {
-		selector, ok, _ := unstructured.NestedStringMap(u.Object, "spec", "selector")
-		if u.GetNamespace() != c.opts.Namespace || !ok {
-			continue
-		}
-		pods := matching(matching(c.set.podLabels(c.opts.Namespace), selector), workload)
-		if len(selector) == 0 || len(pods) == 0 || len(workload) == 0 && c.hasOwnMode(pods) {
-			continue
-		}
-		if h, ok := c.set.Resolve(u.GetName(), c.opts.Namespace); ok && c.opts.Target != "" && c.isTarget(h) {
-			return []string{h.Short}
-		}
-		out = append(out, u.GetName())
+// routeFor is the name of the route that the step made, and of all others that lead to the same place.
+func (c *compiler) routeFor(h Host, spec *scenario.Route) (name string, others []string) {
+	if spec.Match == nil {
+		return "", nil
 	}
-	return out
+	match := []any{matchFields(spec.Match)}
+	for _, k := range c.order {
+		if r := c.routes[k]; r == nil || !slices.ContainsFunc(r.edits, func(e edit) bool { return e.insert && e.step.Path == c.step.Path }) {
+			continue
+		}
+		for _, route := range mapsIn(specOf(c.changes[k].After), "http") {
+			if reflect.DeepEqual(route["match"], match) && name == "" {
+				name = str(route, "name")
+			} else if leadsToSubset(route, spec.To.Subset) {
+				others = append(others, nameOf(route))
+			}
+		}
+	}
+	return name, others
 }
 
-// hasOwnMode says whether a policy for some of the pods overrides that of the namespace.
-func (c *compiler) hasOwnMode(pods []map[string]string) bool {
-	return slices.ContainsFunc(c.set.list(security, "PeerAuthentication"), func(u *unstructured.Unstructured) bool {
-		labels, _, _ := unstructured.NestedStringMap(u.Object, "spec", "selector", "matchLabels")
-		return u.GetNamespace() == c.opts.Namespace && len(labels) > 0 && len(matching(pods, labels)) > 0
+func leadsToSubset(route map[string]any, subset string) bool {
+	return slices.ContainsFunc(mapsIn(route, "route"), func(d map[string]any) bool {
+		to, _ := d["destination"].(map[string]any)
+		return str(to, "subset") == subset && d["weight"] != int64(0)
 	})
-}
-
-// proveManifest proves the faults that a manifest's VirtualServices hold.
-func proveManifest(c *compiler, s scenario.Step) []Proof {
-	sources, ok := c.sources(s)
-	if !ok {
-		return nil
-	}
-	var out []Proof
-	for _, src := range sources {
-		u := &unstructured.Unstructured{Object: src.object}
-		if u.GetKind() != "VirtualService" || u.GroupVersionKind().Group != networking {
-			continue
-		}
-		for _, kind := range faultsIn(u) {
-			for _, host := range hostsOf(u) {
-				out = append(out, c.proof(kind, host, "")...)
-			}
-		}
-	}
-	return out
-}
-
-func faultsIn(u *unstructured.Unstructured) []string {
-	var kinds []string
-	for _, route := range mapsIn(specOf(u), "http") {
-		for _, kind := range []string{"delay", "abort"} {
-			fault, _ := route["fault"].(map[string]any)
-			if fault[kind] != nil && !slices.Contains(kinds, kind) {
-				kinds = append(kinds, kind)
-			}
-		}
-	}
-	return kinds
 }

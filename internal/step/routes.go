@@ -52,24 +52,24 @@ func (c *compiler) fault(h Host, match *scenario.Match, field string, value map[
 func timeout(c *compiler, s scenario.Step) {
 	spec := s.Spec.(*scenario.Timeout)
 	h, ok := c.callerHost(spec.Host)
-	if !ok || !c.claim(h.Short, "timeout", "timeout", spec.Timeout) {
+	if !ok || !c.claim(about(h, spec.Match), "timeout", "timeout", spec.Timeout) {
 		return
 	}
 	c.apart(h)
 	value := c.fields(&networkingv1.HTTPRoute{Timeout: duration(spec.Timeout)})["timeout"]
-	c.route(h, edit{apply: func(route map[string]any) { route["timeout"] = value }})
+	c.route(h, edit{match: spec.Match, apply: func(route map[string]any) { route["timeout"] = value }})
 }
 
 func retries(c *compiler, s scenario.Step) {
 	spec := s.Spec.(*scenario.Retries)
 	h, ok := c.callerHost(spec.Host)
-	if !ok || !c.claim(h.Short, "retries", "", fmt.Sprintf("%d %s %s", spec.Attempts, spec.PerTryTimeout, spec.RetryOn)) {
+	if !ok || !c.claim(about(h, spec.Match), "retries", "", fmt.Sprintf("%d %s %s", spec.Attempts, spec.PerTryTimeout, spec.RetryOn)) {
 		return
 	}
 	c.apart(h)
 	value := c.fields(&networkingv1.HTTPRetry{PerTryTimeout: duration(spec.PerTryTimeout), RetryOn: spec.RetryOn})
 	value["attempts"] = int64(spec.Attempts)
-	c.route(h, edit{apply: func(route map[string]any) {
+	c.route(h, edit{match: spec.Match, apply: func(route map[string]any) {
 		old, _ := route["retries"].(map[string]any)
 		if spec.Attempts == 0 {
 			old = nil // Istio refuses other fields beside 0 attempts
@@ -88,11 +88,41 @@ func (c *compiler) apart(h Host) {
 			return // the later of the two reports it
 		}
 		clash := isFault(c.step) && isPolicy(other) || isPolicy(c.step) && isFault(other)
-		if o, ok := c.set.Resolve(other.Host(), c.opts.Namespace); clash && ok && o.FQDN == h.FQDN {
+		if o, ok := c.set.Resolve(other.Host(), c.opts.Namespace); clash && ok && o.FQDN == h.FQDN && !areApart(c.step, other) {
 			c.problem("", fmt.Sprintf("is on the same route as the %s at %s, but Envoy injects faults where no timeout and no retry sees them",
 				other.Kind, other.At("")), "put the fault on the next hop")
 		}
 	}
+}
+
+// areApart says whether no request fits the matches of both steps.
+func areApart(a, b scenario.Step) bool {
+	one, two := matchOf(a), matchOf(b)
+	if one == nil || two == nil {
+		return false
+	}
+	both, conflict := conjunction([]map[string]any{matchFields(one)}, matchFields(two))
+	return conflict == "" && len(both) == 0
+}
+
+func matchOf(s scenario.Step) *scenario.Match {
+	switch spec := s.Spec.(type) {
+	case *scenario.Delay:
+		return spec.Match
+	case *scenario.Abort:
+		return spec.Match
+	case *scenario.Timeout:
+		return spec.Match
+	case *scenario.Retries:
+		return spec.Match
+	case *scenario.Weights:
+		return spec.Match
+	case *scenario.Mirror:
+		return spec.Match
+	case *scenario.Route:
+		return spec.Match
+	}
+	return nil
 }
 
 func weights(c *compiler, s scenario.Step) {
@@ -107,13 +137,13 @@ func weights(c *compiler, s scenario.Step) {
 	}
 	subsets := slices.Sorted(maps.Keys(spec.Subsets))
 	for _, name := range subsets {
-		ok = c.claim(h.Short, "weight of "+name, scenario.Field("subsets", name), spec.Subsets[name]) && ok
+		ok = c.claim(about(h, spec.Match), "weight of "+name, scenario.Field("subsets", name), spec.Subsets[name]) && ok
 		ok = c.subset(h, rule, scenario.Field("subsets", name), name) && ok
 	}
-	if !ok || !c.claim(h.Short, "weights", "subsets", subsets) {
+	if !ok || !c.claim(about(h, spec.Match), "weights", "subsets", subsets) {
 		return
 	}
-	c.route(h, edit{unmatchedOnly: true, apply: func(route map[string]any) { split(route, subsets, spec.Subsets) }})
+	c.route(h, edit{match: spec.Match, unmatchedOnly: true, apply: func(route map[string]any) { split(route, subsets, spec.Subsets) }})
 }
 
 // split replaces the route's destinations by the subsets; what the route has for a subset stays with it.
@@ -141,29 +171,56 @@ func mirror(c *compiler, s scenario.Step) {
 	if !ok {
 		return
 	}
-	to := h
-	if spec.To.Host != "" {
-		if to, ok = c.host("to.host", spec.To.Host); !ok {
-			return
-		}
+	to, destination, ok := c.destination("to", h, spec.To)
+	if !ok {
+		return
 	}
 	if to.FQDN == h.FQDN && spec.To.Subset == "" {
 		c.problem("to", "is the mirrored host itself", "name a subset or another host")
 		return
 	}
-	destination := map[string]any{"host": c.hostFor(to)}
-	if spec.To.Subset != "" {
-		rule := c.destinationRule(to)
-		if rule == nil || !c.subset(to, rule, "to.subset", spec.To.Subset) {
-			return
-		}
-		destination["subset"] = spec.To.Subset
-	}
-	if !c.claim(h.Short, "mirror", "", fmt.Sprintf("%v%% to %s", spec.Percent, subsetOf(to, spec.To.Subset))) {
+	if !c.claim(about(h, spec.Match), "mirror", "", fmt.Sprintf("%v%% to %s", spec.Percent, subsetOf(to, spec.To.Subset))) {
 		return
 	}
 	share := c.fields(percent(spec.Percent))
-	c.route(h, edit{apply: func(route map[string]any) { addMirror(route, destination, share) }})
+	c.route(h, edit{match: spec.Match, apply: func(route map[string]any) { addMirror(route, destination, share) }})
+}
+
+func route(c *compiler, s scenario.Step) {
+	spec := s.Spec.(*scenario.Route)
+	h, ok := c.callerHost(spec.Host)
+	if !ok {
+		return
+	}
+	to, destination, ok := c.destination("to", h, spec.To)
+	if !ok || !c.claim(about(h, spec.Match), "route", "to", subsetOf(to, spec.To.Subset)) {
+		return
+	}
+	e := edit{match: spec.Match, insert: spec.Match != nil, unmatchedOnly: true}
+	e.apply = func(route map[string]any) { route["route"] = []any{map[string]any{"destination": copyOf(destination)}} }
+	c.route(h, e)
+}
+
+// destination resolves where a step on the host leads, and makes sure that the subset is there.
+func (c *compiler) destination(field string, h Host, d scenario.Destination) (to Host, out map[string]any, ok bool) {
+	to = h
+	if d.Host != "" {
+		if to, ok = c.host(field+".host", d.Host); !ok {
+			return to, nil, false
+		}
+	}
+	out = map[string]any{"host": c.hostFor(to)}
+	if d.Subset != "" {
+		rule := c.destinationRule(to)
+		if rule == nil || !c.subset(to, rule, field+".subset", d.Subset) {
+			return to, nil, false
+		}
+		out["subset"] = d.Subset
+	}
+	if d.Port != 0 {
+		out["port"] = map[string]any{"number": int64(d.Port)}
+	}
+	return to, out, true
 }
 
 // addMirror keeps to the list when the route has one: Istio refuses both forms side by side.

@@ -1,10 +1,9 @@
 package step
 
 import (
-	"encoding/json"
 	"fmt"
+	"reflect"
 	"slices"
-	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -22,23 +21,81 @@ type routing struct {
 type edit struct {
 	step  scenario.Step
 	match *scenario.Match // nil: all routes that have destinations
+	// insert puts a route for the match before all others, instead of copies of each route.
+	insert bool
 	// unmatchedOnly leaves routes with a match alone, unless all have one.
 	unmatchedOnly bool
 	apply         func(route map[string]any)
+	// leadsTo narrows the edit to routes to this host, when it is not "".
+	leadsTo, namespace string
 }
 
-// route registers an edit of the routes of a host.
+// reaches says whether the edit is for the route, its match apart.
+func (e edit) reaches(route map[string]any) bool {
+	if e.leadsTo == "" {
+		return hasDestinations(route)
+	}
+	return slices.Contains(destinationsOf(route, e.namespace), e.leadsTo)
+}
+
+// destinationsOf are the full names of the hosts that the route leads to.
+func destinationsOf(route map[string]any, namespace string) []string {
+	var out []string
+	for _, d := range mapsIn(route, "route") {
+		to, _ := d["destination"].(map[string]any)
+		if name := istioName(str(to, "host"), namespace); !slices.Contains(out, name) {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// route registers an edit of the routes to a host: of the sidecars that call it, and of the gateways that lead to it.
 func (c *compiler) route(h Host, e edit) {
 	e.step = c.step
 	u := c.virtualService(h)
 	if u == nil {
 		return
 	}
+	c.register(u, e)
+	for _, g := range c.gatewayServices(h) {
+		if keyOf(g) == keyOf(u) {
+			continue
+		}
+		e.leadsTo, e.namespace, e.insert = h.FQDN, g.GetNamespace(), false
+		c.register(c.edit(g, ""), e)
+	}
+}
+
+func (c *compiler) register(u *unstructured.Unstructured, e edit) {
 	k := keyOf(u)
 	if c.routes[k] == nil {
 		c.routes[k] = &routing{object: u}
 	}
 	c.routes[k].edits = append(c.routes[k].edits, e)
+}
+
+// gatewayServices are the VirtualServices by which gateways lead to the host. One that mixes it with other hosts is a problem.
+func (c *compiler) gatewayServices(h Host) []*unstructured.Unstructured {
+	var out []*unstructured.Unstructured
+	for _, u := range c.set.list(networking, "VirtualService") {
+		leads := false
+		for _, route := range mapsIn(specOf(u), "http") {
+			hosts := destinationsOf(route, u.GetNamespace())
+			if !isForGateways(u) || !slices.Contains(hosts, h.FQDN) {
+				continue
+			}
+			if leads = true; len(hosts) > 1 {
+				c.problem("host", fmt.Sprintf("the route %s of the VirtualService %s leads from a gateway to other hosts too", nameOf(route), u.GetName()),
+					"give each host a route of its own")
+				return nil
+			}
+		}
+		if leads {
+			out = append(out, u)
+		}
+	}
+	return out
 }
 
 // virtualService returns the service of the host to change; nil when there is none to choose, which was reported.
@@ -67,7 +124,7 @@ func (c *compiler) virtualService(h Host) *unstructured.Unstructured {
 		if !c.canRoute(h, exact[0]) {
 			return nil
 		}
-		return c.edit(exact[0], h.FQDN)
+		return c.edit(exact[0], callersOf(exact[0], h))
 	case len(wild) > 0:
 		c.problem("host", fmt.Sprintf("the VirtualService %s takes the requests to %s by a wildcard", names(wild), h.Short),
 			"give the host a VirtualService of its own")
@@ -80,9 +137,23 @@ func (c *compiler) virtualService(h Host) *unstructured.Unstructured {
 	}), h.FQDN)
 }
 
+// callersOf is the host whose callers a service concerns: "", every proxy, for one that gateways follow too.
+func callersOf(u *unstructured.Unstructured, h Host) string {
+	if isForGateways(u) {
+		return ""
+	}
+	return h.FQDN
+}
+
 func isForSidecars(u *unstructured.Unstructured) bool {
 	gateways, _, _ := unstructured.NestedStringSlice(u.Object, "spec", "gateways")
 	return len(gateways) == 0 || slices.Contains(gateways, "mesh")
+}
+
+// isForGateways says whether gateways follow the service, alone or beside sidecars.
+func isForGateways(u *unstructured.Unstructured) bool {
+	gateways, _, _ := unstructured.NestedStringSlice(u.Object, "spec", "gateways")
+	return slices.ContainsFunc(gateways, func(name string) bool { return name != "mesh" })
 }
 
 func hostsOf(u *unstructured.Unstructured) []string {
@@ -129,58 +200,100 @@ func (r *routing) rewrite(c *compiler) {
 			applyToAll(routes, e)
 		}
 	}
+	routes = append(r.inserted(routes), routes...)
 	var out []map[string]any
+	reached := map[string]bool{}
 	for _, route := range routes {
-		if hasDestinations(route) {
-			out = append(out, r.narrowed(c, route)...)
-		}
+		out = append(out, r.narrowed(c, route, reached)...)
 		out = append(out, route)
+	}
+	for _, e := range r.edits {
+		if e.match != nil && !e.insert && e.leadsTo == "" && !reached[matchID(e.match)] {
+			c.problems = append(c.problems, e.step.Problem("match",
+				fmt.Sprintf("no route of the VirtualService %s takes such requests", r.object.GetName()), "change its routes by a manifest"))
+		}
 	}
 	spec["http"] = toList(out)
 }
 
 func applyToAll(routes []map[string]any, e edit) {
-	allMatched := !slices.ContainsFunc(routes, func(route map[string]any) bool { return hasDestinations(route) && !hasMatch(route) })
+	allMatched := !slices.ContainsFunc(routes, func(route map[string]any) bool { return e.reaches(route) && !hasMatch(route) })
 	for _, route := range routes {
-		if hasDestinations(route) && (!e.unmatchedOnly || allMatched || !hasMatch(route)) {
+		if e.reaches(route) && (!e.unmatchedOnly || allMatched || !hasMatch(route)) {
 			e.apply(route)
 		}
 	}
 }
 
-// narrowed are the copies of a route that come before it, one for each match that a step names.
-func (r *routing) narrowed(c *compiler, route map[string]any) []map[string]any {
+// inserted are the new routes that come before all others, in the order of their steps: each is what such requests have so
+// far, without a match of their own, but leads elsewhere.
+func (r *routing) inserted(routes []map[string]any) []map[string]any {
+	base := map[string]any{}
+	for _, route := range routes {
+		if hasDestinations(route) && !hasMatch(route) {
+			base = route
+			break
+		}
+	}
+	var out []map[string]any
+	seen := map[string]bool{}
+	for _, e := range r.edits {
+		if !e.insert || seen[matchID(e.match)] {
+			continue
+		}
+		seen[matchID(e.match)] = true
+		route := copyOf(base)
+		route["match"] = []any{matchFields(e.match)}
+		route["name"] = fmt.Sprintf("%s-route%d", nameOf(base), len(out)+1)
+		e.apply(route)
+		out = append(out, route)
+	}
+	return out
+}
+
+// narrowed are the copies of a route that come before it, one for each match that a step names; it notes which matches the
+// route takes part in. A route that is for a match alone is changed in place.
+func (r *routing) narrowed(c *compiler, route map[string]any, reached map[string]bool) []map[string]any {
 	var copies []map[string]any
 	byMatch := map[string]map[string]any{}
 	for _, e := range r.edits {
-		if e.match == nil {
+		if e.match == nil || e.insert || !e.reaches(route) {
 			continue
 		}
-		clone, ok := byMatch[matchID(e.match)]
+		id := matchID(e.match)
+		clone, ok := byMatch[id]
 		if !ok {
-			if clone, ok = r.copyFor(c, route, e); !ok {
+			if clone = r.copyFor(c, route, e); clone == nil {
 				continue
 			}
-			clone["name"] = fmt.Sprintf("%s-match%d", nameOf(route), len(copies)+1)
-			byMatch[matchID(e.match)] = clone
-			copies = append(copies, clone)
+			if reflect.DeepEqual(clone["match"], route["match"]) {
+				clone = route
+			} else {
+				clone["name"] = fmt.Sprintf("%s-match%d", nameOf(route), len(copies)+1)
+				copies = append(copies, clone)
+			}
+			byMatch[id], reached[id] = clone, true
 		}
 		e.apply(clone)
 	}
 	return copies
 }
 
-// copyFor is the route narrowed to the step's match; false when the route's own match stands against it.
-func (r *routing) copyFor(c *compiler, route map[string]any, e edit) (clone map[string]any, ok bool) {
+// copyFor is the route narrowed to the step's match; nil when no request can fit both, or when that cannot be told, which
+// was reported.
+func (r *routing) copyFor(c *compiler, route map[string]any, e edit) map[string]any {
 	conditions, conflict := conjunction(mapsIn(route, "match"), matchFields(e.match))
 	if conflict != "" {
 		what := fmt.Sprintf("the route %s of the VirtualService %s matches on %s already", nameOf(route), r.object.GetName(), conflict)
 		c.problems = append(c.problems, e.step.Problem("match."+conflict, what, "change that route by a manifest"))
-		return nil, false
+		return nil
 	}
-	clone = copyOf(route)
+	if len(conditions) == 0 {
+		return nil
+	}
+	clone := copyOf(route)
 	clone["match"] = toList(conditions)
-	return clone, true
+	return clone
 }
 
 // nameOf is the route's name, or default for one without.
@@ -189,86 +302,4 @@ func nameOf(route map[string]any) string {
 		return name
 	}
 	return "default"
-}
-
-// conjunction adds the narrowing conditions to each alternative that the route already has.
-func conjunction(alternatives []map[string]any, narrow map[string]any) (out []map[string]any, conflict string) {
-	if len(alternatives) == 0 {
-		return []map[string]any{narrow}, ""
-	}
-	for _, a := range alternatives {
-		both := copyOf(a)
-		for _, field := range []string{"headers", "sourceLabels", "uri"} {
-			wanted, ok := narrow[field].(map[string]any)
-			if !ok {
-				continue
-			}
-			have, _ := both[field].(map[string]any)
-			if field == "uri" && have != nil || !disjoint(have, wanted) {
-				return nil, field
-			}
-			both[field] = laid(have, copyOf(wanted))
-		}
-		out = append(out, both)
-	}
-	return out, ""
-}
-
-func disjoint(a, b map[string]any) bool {
-	for k := range b {
-		if _, ok := a[k]; ok {
-			return false
-		}
-	}
-	return true
-}
-
-func matchFields(m *scenario.Match) map[string]any {
-	out := map[string]any{}
-	if len(m.Headers) > 0 {
-		headers := child(out, "headers")
-		for name, match := range m.Headers {
-			headers[name] = stringMatch(match)
-		}
-	}
-	if m.URI != nil {
-		out["uri"] = stringMatch(*m.URI)
-	}
-	if len(m.SourceLabels) > 0 {
-		labels := child(out, "sourceLabels")
-		for k, v := range m.SourceLabels {
-			labels[k] = v
-		}
-	}
-	return out
-}
-
-func stringMatch(m scenario.StringMatch) map[string]any {
-	switch {
-	case m.Exact != "":
-		return map[string]any{"exact": m.Exact}
-	case m.Prefix != "":
-		return map[string]any{"prefix": m.Prefix}
-	}
-	return map[string]any{"regex": m.Regex}
-}
-
-// matchID tells matches apart, "" is none.
-func matchID(m *scenario.Match) string {
-	if m == nil {
-		return ""
-	}
-	data, err := json.Marshal(matchFields(m))
-	if err != nil {
-		return err.Error()
-	}
-	return string(data)
-}
-
-// about names a host, and the match when there is one, in messages about contradicting steps.
-func about(h Host, m *scenario.Match) string {
-	if m == nil {
-		return h.Short
-	}
-	return h.Short + " " + strings.ReplaceAll(matchID(m), `"`, "")
 }

@@ -1,0 +1,179 @@
+package step
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+)
+
+// edge is whose requests the rules of a VirtualService are for, as far as proofs look at them.
+type edge struct {
+	host    Host     // whose callers; of a service that only gateways follow, where its first route leads
+	direct  bool     // the load generator's own proxy follows the rules
+	request *Request // what comes to the rules; nil is not known
+	gateway bool     // only gateways follow them
+}
+
+// edgesOf are the edges that the service rules. Hosts that no service has are left out.
+func (c *compiler) edgesOf(u *unstructured.Unstructured) []edge {
+	var out []edge
+	if !isForSidecars(u) {
+		e := edge{gateway: true}
+		if !c.isServiceOfMesh(c.opts.Target) {
+			e.request = c.opts.Request
+		}
+		for _, route := range mapsIn(specOf(u), "http") {
+			for _, name := range destinationsOf(route, u.GetNamespace()) {
+				if h, ok := c.set.Resolve(name, c.opts.Namespace); ok {
+					e.host = h
+					return []edge{e}
+				}
+			}
+		}
+		return nil
+	}
+	for _, host := range hostsOf(u) {
+		h, ok := c.set.Resolve(istioName(host, u.GetNamespace()), c.opts.Namespace)
+		if !ok || slices.ContainsFunc(out, func(e edge) bool { return e.host.FQDN == h.FQDN }) {
+			continue
+		}
+		e := edge{host: h, direct: c.isTarget(h)}
+		if e.direct {
+			e.request = c.opts.Request
+		}
+		out = append(out, e)
+	}
+	return out
+}
+
+// isServiceOfMesh says whether the load calls a service of the scenario's namespace, and so no gateway.
+func (c *compiler) isServiceOfMesh(target string) bool {
+	h, ok := c.set.Resolve(target, c.opts.Namespace)
+	return ok && h.Namespace == c.opts.Namespace
+}
+
+// proveService proves what a VirtualService does that it did not do before; before may be nil.
+func (c *compiler) proveService(before, u *unstructured.Unstructured) (out []Proof) {
+	for _, kind := range []string{"tcp", "tls"} {
+		if list := mapsIn(specOf(u), kind); len(list) > 0 && !sameIn(before, u, kind) {
+			c.state("VirtualService %s: Squall has no proof of routes for %s", u.GetName(), kind)
+		}
+	}
+	edges := c.edgesOf(u)
+	if len(edges) == 0 {
+		c.state("VirtualService %s: none of its hosts is a service", u.GetName())
+		return nil
+	}
+	for _, e := range edges {
+		out = append(out, c.proveFaults(e, before, u)...)
+		if !sameWays(before, u) {
+			out = append(out, c.proveDestinations(&e, u)...)
+		}
+	}
+	c.stateLimits(edges[0].host, before, u)
+	return out
+}
+
+// oldRoute is the route that had the same match before, nil for none.
+func oldRoute(before *unstructured.Unstructured, route map[string]any) map[string]any {
+	if before == nil {
+		return nil
+	}
+	for _, old := range mapsIn(specOf(before), "http") {
+		if reflect.DeepEqual(old["match"], route["match"]) {
+			return old
+		}
+	}
+	return nil
+}
+
+func sameIn(before, u *unstructured.Unstructured, field string) bool {
+	return before != nil && reflect.DeepEqual(specOf(before)[field], specOf(u)[field])
+}
+
+// sameWays says whether requests take the same ways as before.
+func sameWays(before, u *unstructured.Unstructured) bool {
+	ways := func(u *unstructured.Unstructured) (out []any) {
+		for _, route := range mapsIn(specOf(u), "http") {
+			out = append(out, route["match"], route["route"])
+		}
+		return out
+	}
+	return before != nil && reflect.DeepEqual(ways(before), ways(u)) && sameIn(before, u, "hosts") && sameIn(before, u, "gateways")
+}
+
+// proveFaults proves the faults and mirrors that are new. A fault on a route that the load does not take is stated, and its
+// proof is in c.missed.
+func (c *compiler) proveFaults(e edge, before, u *unstructured.Unstructured) (out []Proof) {
+	routes := mapsIn(specOf(u), "http")
+	var done []string
+	for i, reach := range reaches(routes, e.request) {
+		old, route := oldRoute(before, routes[i]), routes[i]
+		for _, kind := range []string{"delay", "abort"} {
+			fault, _ := route["fault"].(map[string]any)
+			oldFault, _ := old["fault"].(map[string]any)
+			switch {
+			case fault[kind] == nil || reflect.DeepEqual(fault[kind], oldFault[kind]):
+			case reach == never:
+				c.missed = append(c.missed, c.proofAt(kind, e.host, "", e.direct)...)
+				c.state("VirtualService %s: no request of the load comes to the %s on its route %d", u.GetName(), kind, i+1)
+			case !slices.Contains(done, kind):
+				done = append(done, kind)
+				out = append(out, c.proofAt(kind, e.host, "", e.direct)...)
+			}
+		}
+		if reach == never || reflect.DeepEqual(old["mirror"], route["mirror"]) && reflect.DeepEqual(old["mirrors"], route["mirrors"]) {
+			continue
+		}
+		for _, to := range mirrorsOf(route) {
+			if h, ok := c.set.Resolve(istioName(str(to, "host"), u.GetNamespace()), c.opts.Namespace); ok {
+				out = append(out, c.proveCopies(h, str(to, "subset"))...)
+			}
+		}
+	}
+	return out
+}
+
+func mirrorsOf(route map[string]any) (out []map[string]any) {
+	if to, ok := route["mirror"].(map[string]any); ok {
+		out = append(out, to)
+	}
+	for _, m := range mapsIn(route, "mirrors") {
+		out = append(out, child(m, "destination"))
+	}
+	return out
+}
+
+// stateLimits names what is new in the routes and has no proof: limits that need not be reached, and fields of which the
+// proxies count nothing.
+func (c *compiler) stateLimits(h Host, before, u *unstructured.Unstructured) {
+	limits := map[string]string{
+		"timeout": "timeouts(%s) > 0", "retries": "retries(%s) > 0",
+	}
+	proven := []string{"match", "name", "route", "fault", "mirror", "mirrors", "mirrorPercentage", "mirrorPercent", "mirror_percent"}
+	said := map[string]bool{}
+	for _, route := range mapsIn(specOf(u), "http") {
+		old := oldRoute(before, route)
+		for field, value := range route {
+			if slices.Contains(proven, field) || reflect.DeepEqual(old[field], value) {
+				continue
+			}
+			said[field] = true
+		}
+	}
+	var others []string
+	for _, field := range sortedKeys(said) {
+		if check, ok := limits[field]; ok {
+			c.state("VirtualService %s: its %s need not take effect on this load; a check such as "+check+" asks that it does",
+				u.GetName(), field, fmt.Sprintf("%q", c.called(h)))
+			continue
+		}
+		others = append(others, field)
+	}
+	if len(others) > 0 {
+		c.state("VirtualService %s: Squall has no proof of %s; write checks that show it", u.GetName(), strings.Join(others, ", "))
+	}
+}
