@@ -7,10 +7,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -35,15 +37,37 @@ type stamp struct {
 func (in *installer) entry(r recipe) (entry, error) {
 	h := sha256.New()
 	for _, pin := range r.pins {
-		text, err := os.ReadFile(filepath.Join(in.opts.Root, pin))
-		if err != nil {
+		if err := hashPin(h, in.opts.Root, pin); err != nil {
 			return entry{}, &Error{r.name, "run squall in a complete checkout of the project.", fmt.Errorf("read its pin: %w", err)}
 		}
-		fmt.Fprintf(h, "%s %d\n%s", pin, len(text), text)
 	}
 	fmt.Fprintf(h, "%s %s/%s", r.pkg, runtime.GOOS, runtime.GOARCH)
 	id := fmt.Sprintf("%s-%s", r.name, hex.EncodeToString(h.Sum(nil))[:16])
 	return entry{r.name, filepath.Join(in.cache, "bin", id), filepath.Join(in.cache, "log", id+".log")}, nil
+}
+
+// hashPin adds a file to h, or all files of a folder but those of tests.
+func hashPin(h io.Writer, root, pin string) error {
+	return filepath.WalkDir(filepath.Join(root, pin), func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && d.Name() == "testdata":
+			return fs.SkipDir
+		case d.IsDir() || strings.HasSuffix(path, "_test.go"):
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(root, path)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(h, "%s %d\n%s", filepath.ToSlash(name), len(text), text)
+		return err
+	})
 }
 
 // program is the path of the program.

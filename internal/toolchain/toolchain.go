@@ -1,4 +1,5 @@
-// Package toolchain provides the real programs that a local mesh runs on: istiod, Envoy, go-httpbin and Fortio.
+// Package toolchain provides the real programs that a local mesh runs on: istiod, Envoy, go-httpbin, Fortio and the
+// fixtures' own programs.
 //
 // Each is pinned in a folder of its own below tools/, gets built or fetched once, and is kept in the user's cache folder under a
 // name that its pin decides. A program that is there costs a few file reads: nothing is hashed or started. Two runs that need
@@ -22,16 +23,17 @@ type Name string
 
 // The programs.
 const (
-	Istiod  Name = "istiod"  // Istio's pilot-discovery
-	Envoy   Name = "envoy"   // the release binary
-	HTTPBin Name = "httpbin" // go-httpbin
-	Fortio  Name = "fortio"  // Fortio's server and command line
-	Kubectl Name = "kubectl" // for people and tests; no mesh needs it
+	Istiod   Name = "istiod"   // Istio's pilot-discovery
+	Envoy    Name = "envoy"    // the release binary
+	HTTPBin  Name = "httpbin"  // go-httpbin
+	Fortio   Name = "fortio"   // Fortio's server and command line
+	Bookinfo Name = "bookinfo" // the services of Istio's sample application
+	Kubectl  Name = "kubectl"  // for people and tests; no mesh needs it
 )
 
 // Tools are paths of programs that are ready to run. A program that was not asked for is empty.
 type Tools struct {
-	Istiod, Envoy, HTTPBin, Fortio, Kubectl string
+	Istiod, Envoy, HTTPBin, Fortio, Bookinfo, Kubectl string
 
 	// Versions are by name: a release for Envoy, the module's version for the others.
 	Versions map[string]string
@@ -72,7 +74,7 @@ func (e *Error) Unwrap() error { return e.Err }
 // recipe is how a program is made from its pin.
 type recipe struct {
 	name   Name
-	pins   []string // the files that decide the version, relative to the project's folder
+	pins   []string // the files and folders that decide the version, relative to the project's folder; the first is beside go.mod
 	pkg    string   // the Go package; empty for Envoy
 	expect string   // how long the first time takes
 	also   string   // a module whose version belongs to the program's
@@ -86,6 +88,7 @@ func recipes() []recipe {
 		goRecipe(Istiod, "tools/istio", "istio.io/istio/pilot/cmd/pilot-discovery", "about 4 minutes on 2 cores", "istio.io/api"),
 		goRecipe(HTTPBin, "tools/httpbin", "github.com/mccutchen/go-httpbin/v2/cmd/go-httpbin", "a few seconds", ""),
 		goRecipe(Fortio, "tools/fortio", "fortio.org/fortio", "about 15 seconds", ""),
+		ownRecipe(Bookinfo, "fixtures/bookinfo/app"),
 		kubectlRecipe(),
 	}
 }
@@ -96,6 +99,11 @@ func kubectlRecipe() recipe {
 	r.pins = append(r.pins, "tools/kubectl/main.go")
 	r.flags = " -X k8s.io/component-base/version.gitVersion=v1.37.0"
 	return r
+}
+
+// ownRecipe is a program of the project's own module: its sources are its version.
+func ownRecipe(name Name, dir string) recipe {
+	return recipe{name: name, pins: []string{"go.mod", "go.sum", dir}, pkg: "squall/" + dir, expect: "a few seconds"}
 }
 
 // goRecipe is a program that Go builds from a module folder.
@@ -130,6 +138,7 @@ func Ensure(ctx context.Context, opts Options) (Tools, error) {
 	}
 	tools := Tools{
 		Istiod: got[Istiod].path, Envoy: got[Envoy].path, HTTPBin: got[HTTPBin].path, Fortio: got[Fortio].path,
+		Bookinfo: got[Bookinfo].path,
 		Kubectl:  got[Kubectl].path,
 		Versions: map[string]string{},
 	}

@@ -19,7 +19,10 @@ func (k *kubelet) environment(p *pod) error {
 	}
 	c := p.container()
 	p.vars = map[string]string{}
-	p.env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + p.dir, "TMPDIR=" + p.dir, "HOST=" + p.ip.String(), "POD_IP=" + p.ip.String()}
+	p.env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + p.dir, "TMPDIR=" + p.dir, "HOST=" + p.ip.String(), "POD_IP=" + p.ip.String(), "HOSTNAME=" + p.object.Name}
+	for _, name := range sortedKeys(p.program.Env) {
+		p.setEnv(name, p.program.Env[name])
+	}
 	if len(c.Ports) > 0 {
 		p.env = append(p.env, "PORT="+strconv.Itoa(p.port(c.Ports[0].ContainerPort)))
 	}

@@ -20,6 +20,8 @@ type program struct {
 	// Listen are arguments that are appended to make the program listen where the local mesh says. $(POD_IP) and
 	// $(PORT_n), the port that stands for containerPort n, are expanded in them.
 	Listen []string
+	// Env are variables that the image sets.
+	Env map[string]string
 	// Builtin says that Squall's own process is the application: the load generator.
 	Builtin bool
 }
@@ -65,7 +67,7 @@ func firstPort() (int, error) {
 
 // images is the table from images, without registry and tag, to programs.
 func images(tools toolchain.Tools) map[string]program {
-	return map[string]program{
+	out := map[string]program{
 		"mccutchen/go-httpbin": {
 			Path:   tools.HTTPBin,
 			Listen: []string{"-host", "$(POD_IP)", "-port", "$(PORT_8080)"},
@@ -80,7 +82,41 @@ func images(tools toolchain.Tools) map[string]program {
 		},
 		LoadImage: {Builtin: true},
 	}
+	for name, p := range bookinfo(tools.Bookinfo) {
+		out[name] = p
+	}
+	return out
 }
+
+// bookinfo are the images of Bookinfo: the project's own, whose arguments name the service, and upstream's, which are each of one
+// service and version.
+func bookinfo(path string) map[string]program {
+	out := map[string]program{"squall/bookinfo": {Path: path}}
+	for image, p := range map[string]program{
+		"productpage-v1":        {Command: []string{"productpage"}},
+		"details-v1":            {Command: []string{"details"}},
+		"details-v2":            {Command: []string{"details"}, Env: map[string]string{"ENABLE_EXTERNAL_BOOK_SERVICE": "true"}},
+		"reviews-v1":            {Command: []string{"reviews"}, Env: reviews("v1", "false", "black")},
+		"reviews-v2":            {Command: []string{"reviews"}, Env: reviews("v2", "true", "black")},
+		"reviews-v3":            {Command: []string{"reviews"}, Env: reviews("v3", "true", "red")},
+		"ratings-v1":            {Command: []string{"ratings"}, Env: ratings("v1")},
+		"ratings-v2":            {Command: []string{"ratings"}, Env: ratings("v2")},
+		"ratings-v-faulty":      {Command: []string{"ratings"}, Env: ratings("v-faulty")},
+		"ratings-v-delayed":     {Command: []string{"ratings"}, Env: ratings("v-delayed")},
+		"ratings-v-unavailable": {Command: []string{"ratings"}, Env: ratings("v-unavailable")},
+		"ratings-v-unhealthy":   {Command: []string{"ratings"}, Env: ratings("v-unhealthy")},
+	} {
+		p.Path = path
+		out["istio/examples-bookinfo-"+image] = p
+	}
+	return out
+}
+
+func reviews(version, ratings, color string) map[string]string {
+	return map[string]string{"SERVICE_VERSION": version, "ENABLE_RATINGS": ratings, "STAR_COLOR": color}
+}
+
+func ratings(version string) map[string]string { return map[string]string{"SERVICE_VERSION": version} }
 
 // addImages adds the user's NAME=PROGRAM entries. A program line is split at white space; $(POD_IP) and $(PORT_n) are
 // expanded in it, and the environment has HOST and PORT.

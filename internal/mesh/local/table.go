@@ -1,6 +1,7 @@
 package local
 
 import (
+	"slices"
 	"strings"
 
 	"squall/internal/toolchain"
@@ -15,7 +16,7 @@ type Image struct {
 
 // Images is the table from images to programs with the user's own entries in it, by name.
 func Images(extra map[string]string) ([]Image, error) {
-	table := images(toolchain.Tools{HTTPBin: string(toolchain.HTTPBin), Fortio: string(toolchain.Fortio)})
+	table := images(toolchain.Tools{HTTPBin: string(toolchain.HTTPBin), Fortio: string(toolchain.Fortio), Bookinfo: string(toolchain.Bookinfo)})
 	if err := addImages(table, extra); err != nil {
 		return nil, err
 	}
@@ -24,9 +25,17 @@ func Images(extra map[string]string) ([]Image, error) {
 		p := table[name]
 		line := "squall itself, as the load generator"
 		if !p.Builtin {
-			line = strings.TrimSpace(strings.Join(append(append([]string{p.Path}, p.Command...), p.Listen...), " "))
+			line = strings.TrimSpace(strings.Join(slices.Concat(variables(p.Env), []string{p.Path}, p.Command, p.Listen), " "))
 		}
 		out = append(out, Image{Name: name, Program: line})
 	}
 	return out, nil
+}
+
+func variables(env map[string]string) []string {
+	var out []string
+	for _, name := range sortedKeys(env) {
+		out = append(out, name+"="+env[name])
+	}
+	return out
 }
