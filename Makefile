@@ -27,9 +27,8 @@ soak: build ## Run all scenarios N times and show how often each had which verdi
 tools: ## Build and fetch what the local mesh runs on, and kubectl, into bin/tools; runs do so by themselves
 	go run ./scripts/tools
 
-test: tools ## Run all tests, those on a real local mesh included
-	PATH="$(CURDIR)/bin/tools:$$PATH" go test -timeout 30m $(ARGS) $$(go list ./... | grep -v /suites$$)
-	go tool ginkgo --procs=$(JOBS) --silence-skips --timeout=15m ./suites
+test: tools ## Run all tests, and all scenarios on a real local mesh, with a table of them
+	JOBS=$(JOBS) scripts/test $(ARGS)
 
 check: tools ## Format, vet, lint, known vulnerabilities, race detector; in CI also a clean tree
 	scripts/check
