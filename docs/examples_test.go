@@ -94,6 +94,9 @@ func planned(t *testing.T, _, above string) string {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "```yaml\n%s```\n\n", strings.Join(objects, "---\n"))
+	for _, why := range phase.Unproven {
+		fmt.Fprintf(&b, "Not proven: %s.\n\n", why)
+	}
 	if len(phase.Proofs) == 0 {
 		b.WriteString("No proof.\n")
 		return b.String()

@@ -68,7 +68,7 @@ type AuthorizeRule struct {
 	When []AuthorizeWhen `json:"when,omitempty"`
 }
 
-// AuthorizeFrom is a caller that fits all of it; of each list, one is enough.
+// AuthorizeFrom is a caller that fits all of it: of each list one is enough, and of those called not… none may fit.
 type AuthorizeFrom struct {
 	// Principals are identities of mTLS, such as cluster.local/ns/squall/sa/squall-load.
 	Principals    []string `json:"principals,omitempty"`
@@ -84,7 +84,7 @@ type AuthorizeFrom struct {
 	NotIPBlocks []string `json:"notIpBlocks,omitempty"`
 }
 
-// AuthorizeTo is a request that fits all of it; of each list, one is enough.
+// AuthorizeTo is a request that fits all of it: of each list one is enough, and of those called not… none may fit.
 type AuthorizeTo struct {
 	// Hosts are what is asked for.
 	Hosts    []string `json:"hosts,omitempty"`
@@ -142,7 +142,7 @@ type GatewayTLS struct {
 
 // GatewayRoute leads requests from a gateway to a service.
 type GatewayRoute struct {
-	// Match says which requests; all by default. It may be a list of alternatives by several routes.
+	// Match says which requests; all by default.
 	Match *Match `json:"match,omitempty"`
 	// To is the service.
 	To Destination `json:"to" jsonschema:"required"`

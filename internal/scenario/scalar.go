@@ -72,6 +72,44 @@ func (Scalar) JSONSchema() *jsonschema.Schema {
 		Description: "A text, a number, true or false."}
 }
 
+// Pattern is a text, or a regular expression.
+type Pattern struct{ Text, Regex string }
+
+// UnmarshalJSON reads a string, or an object with regex.
+func (p *Pattern) UnmarshalJSON(data []byte) error {
+	if json.Unmarshal(data, &p.Text) == nil {
+		return nil
+	}
+	var o struct {
+		Regex string `json:"regex"`
+	}
+	err := json.Unmarshal(data, &o)
+	p.Regex = o.Regex
+	return err
+}
+
+// MarshalJSON writes it as it is read.
+func (p Pattern) MarshalJSON() ([]byte, error) {
+	if p.Regex == "" {
+		return json.Marshal(p.Text)
+	}
+	return json.Marshal(map[string]string{"regex": p.Regex})
+}
+
+// JSONSchema describes the two forms.
+func (Pattern) JSONSchema() *jsonschema.Schema {
+	one := uint64(1)
+	text := func() *jsonschema.Schema { return &jsonschema.Schema{Type: "string", MinLength: &one} }
+	regex := jsonschema.NewProperties()
+	regex.Set("regex", text())
+	return &jsonschema.Schema{
+		AnyOf: []*jsonschema.Schema{text(), {
+			Type: "object", Properties: regex, Required: []string{"regex"}, AdditionalProperties: jsonschema.FalseSchema,
+		}},
+		Description: "A text, or {regex: …} with a regular expression of RE2.",
+	}
+}
+
 // Text is an expression that the author wrote, with its place.
 type Text struct {
 	Value string

@@ -118,6 +118,7 @@ func (v *validator) load(path string, l *LoadSpec, timeout Duration) {
 		v.report(path+".duration", fmt.Sprintf("%s does not fit into the timeout of %s", l.Duration, timeout),
 			"raise the timeout or shorten the load")
 	}
+	v.clientOf(path, l)
 	if l.Jitter && l.Uniform {
 		v.report(path+".uniform", "is given beside jitter", "give one of them")
 	}
@@ -131,4 +132,27 @@ func btoi(b bool) int {
 		return 1
 	}
 	return 0
+}
+
+// clientOf checks how a load calls.
+func (v *validator) clientOf(path string, l *LoadSpec) {
+	if l.Sidecar != nil && *l.Sidecar && !v.scenario.Spec.Client.Sidecar {
+		v.report(path+".sidecar", "the load generator has no sidecar", "remove spec.client.sidecar: false; loads may then say sidecar: false")
+	}
+	if t := l.TLS; t != nil {
+		if (t.Cert == "") != (t.Key == "") {
+			v.report(path+".tls", "needs both cert and key, or none", "")
+		}
+		if !strings.HasPrefix(l.URL, "https://") {
+			v.report(path+".tls", "is given, but the URL is not https://", "")
+		}
+	}
+	if s := l.SignIn; s != nil {
+		if len(s.Form) > 0 && s.Method == "GET" {
+			v.report(path+".signIn.method", "a form is not sent with GET", "write method: POST")
+		}
+		if l.Protocol == "grpc" {
+			v.report(path+".signIn", "a gRPC ping carries no session", "")
+		}
+	}
 }

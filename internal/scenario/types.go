@@ -129,37 +129,3 @@ type Gate struct {
 	// Expect is what the scenario expects of the gate: promote or rollback. Default promote.
 	Expect string `json:"expect,omitempty" jsonschema:"enum=promote,enum=rollback"`
 }
-
-// LoadSpec is the traffic of a stage. Exactly one of requests and duration says when it ends.
-type LoadSpec struct {
-	// URL is what is called: http://, https:// or grpc://, with the service's name as the host.
-	URL string `json:"url" jsonschema:"required,format=load-url"`
-	// Protocol is http/1.1, h2 or grpc (Fortio's gRPC ping). Default http/1.1.
-	Protocol string `json:"protocol,omitempty" jsonschema:"enum=http/1.1,enum=h2,enum=grpc"`
-	// Method is the HTTP method. Default GET, or POST when there is a body.
-	Method string `json:"method,omitempty" jsonschema:"pattern=^[A-Z]+$"`
-	// Headers are sent with each request.
-	Headers map[string]string `json:"headers,omitempty"`
-	// Body is sent with each request.
-	Body string `json:"body,omitempty"`
-	// Connections is how many callers run side by side, each with one connection. Default 1.
-	Connections int `json:"connections,omitempty" jsonschema:"minimum=1,maximum=10000"`
-	// QPS is the rate over all connections; 0 is as fast as it can. Default 0.
-	QPS float64 `json:"qps,omitempty" jsonschema:"minimum=0"`
-	// Requests is how many requests are sent.
-	Requests int64 `json:"requests,omitempty" jsonschema:"minimum=1"`
-	// Duration is how long requests are sent.
-	Duration Duration `json:"duration,omitzero"`
-	// Timeout bounds one request. Default 10s.
-	Timeout Duration `json:"timeout,omitzero"`
-	// WarmUp is how many requests are sent before and neither counted nor recorded. Default 0.
-	WarmUp int64 `json:"warmUp,omitempty" jsonschema:"minimum=0"`
-	// VersionHeader is the answer's header that says which version answered.
-	VersionHeader string `json:"versionHeader,omitempty"`
-	// Jitter spreads the calls of a rate by 10 % at random.
-	Jitter bool `json:"jitter,omitempty"`
-	// Uniform staggers the connections evenly.
-	Uniform bool `json:"uniform,omitempty"`
-	// NoCatchUp does not make up for calls that came too late.
-	NoCatchUp bool `json:"noCatchUp,omitempty"`
-}

@@ -73,8 +73,11 @@ func options(s *scenario.Scenario, target string) Options {
 }
 
 func target(s *scenario.Scenario) string {
-	host, _, _ := strings.Cut(strings.TrimPrefix(s.Spec.Baseline.Load.URL, "http://"), ":")
-	return host
+	u, err := url.Parse(s.Spec.Baseline.Load.URL)
+	if err != nil {
+		return ""
+	}
+	return u.Hostname()
 }
 
 // request is what the load of a stage sends.

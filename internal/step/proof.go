@@ -147,6 +147,10 @@ func proveRetries(c *compiler, s scenario.Step) []Proof {
 
 func proveWeights(c *compiler, s scenario.Step) []Proof {
 	shares := s.Spec.(*scenario.Weights).Subsets
+	if other, ok := c.takenBefore(s); ok {
+		c.state("all requests of the load take the route at %s", other.At(""))
+		return nil
+	}
 	var out []Proof
 	for _, subset := range slices.Sorted(maps.Keys(shares)) {
 		name := "share"
@@ -166,6 +170,28 @@ func proveWeights(c *compiler, s scenario.Step) []Proof {
 	}
 	return out
 }
+
+// takenBefore is the step route of the same host, if there is one, that takes all requests of the load before s can.
+func (c *compiler) takenBefore(s scenario.Step) (other scenario.Step, ok bool) {
+	h, found := c.set.Resolve(s.Host(), c.opts.Namespace)
+	isRoute := s.Kind == "route" && matchOf(s) != nil
+	if !found || !c.isTarget(h) || matchOf(s) != nil && !isRoute {
+		return other, false
+	}
+	for _, other := range c.steps {
+		if other.Path == s.Path && isRoute {
+			break // routes are looked at in the order of their steps
+		}
+		o, found := c.set.Resolve(other.Host(), c.opts.Namespace)
+		if m := matchOf(other); other.Kind == "route" && m != nil && found && o.FQDN == h.FQDN && fitsRoute(onRoute(m), c.opts.Request) == always {
+			return other, true
+		}
+	}
+	return other, false
+}
+
+// onRoute is a route with the match.
+func onRoute(m *scenario.Match) map[string]any { return map[string]any{"match": []any{matchFields(m)}} }
 
 // isMirroredTo says whether a step sends copies of requests to the subset too. Envoy's counters do not tell them apart.
 func (c *compiler) isMirroredTo(host, subset string) bool {
@@ -225,15 +251,20 @@ func proveRoute(c *compiler, s scenario.Step) []Proof {
 	if !ok || !known {
 		return nil
 	}
+	if other, ok := c.takenBefore(s); ok {
+		c.state("all requests of the load take the route at %s", other.At(""))
+		return nil
+	}
 	direct := c.isTarget(h)
 	proofs := c.proofAt("share", to, spec.To.Subset, direct)
 	proofs[0].Text = strings.Replace(proofs[0].Text, "the subset", subsetOf(to, spec.To.Subset), 1)
-	name, others := c.routeFor(h, spec)
+	own, others := c.routesFor(spec)
 	switch {
-	case name != "" && direct:
-		expr := fmt.Sprintf("count(route == %q) > 0", name)
-		if fitsRoute(map[string]any{"match": []any{matchFields(spec.Match)}}, c.opts.Request) == always && !c.opts.Midway {
-			expr = fmt.Sprintf("count(route == %q) > 0 && count(route != %q) == 0", name, name)
+	case len(own) > 0 && direct:
+		taken := "route == " + strings.Join(own, " || route == ")
+		expr := "count(" + taken + ") > 0"
+		if fitsRoute(onRoute(spec.Match), c.opts.Request) == always && !c.opts.Midway {
+			expr += " && count(route != " + strings.Join(own, " && route != ") + ") == 0"
 		}
 		proofs = append(proofs, Proof{s.String(), "requests that match took the route", expr})
 	case spec.Match != nil && len(others) > 0:
@@ -242,25 +273,35 @@ func proveRoute(c *compiler, s scenario.Step) []Proof {
 	return proofs
 }
 
-// routeFor is the name of the route that the step made, and of all others that lead to the same place.
-func (c *compiler) routeFor(h Host, spec *scenario.Route) (name string, others []string) {
+// routesFor are the names, in quotes, of the route that the step made and its copies, and those of all others that lead to the
+// same subset.
+func (c *compiler) routesFor(spec *scenario.Route) (own, others []string) {
 	if spec.Match == nil {
-		return "", nil
+		return nil, nil
 	}
-	match := []any{matchFields(spec.Match)}
 	for _, k := range c.order {
-		if r := c.routes[k]; r == nil || !slices.ContainsFunc(r.edits, func(e edit) bool { return e.insert && e.step.Path == c.step.Path }) {
+		r := c.routes[k]
+		if r == nil || !slices.ContainsFunc(r.edits, func(e edit) bool { return e.insert && e.step.Path == c.step.Path }) {
 			continue
 		}
-		for _, route := range mapsIn(specOf(c.changes[k].After), "http") {
-			if reflect.DeepEqual(route["match"], match) && name == "" {
-				name = str(route, "name")
-			} else if leadsToSubset(route, spec.To.Subset) {
-				others = append(others, nameOf(route))
+		base := ""
+		routes := mapsIn(specOf(c.changes[k].After), "http")
+		for _, route := range routes {
+			if base == "" && reflect.DeepEqual(route["match"], onRoute(spec.Match)["match"]) {
+				base = strings.TrimSuffix(str(route, "name"), "."+c.opts.Marker)
+			}
+		}
+		for _, route := range routes {
+			name := str(route, "name")
+			switch {
+			case base != "" && (strings.HasPrefix(name, base+".") || strings.HasPrefix(name, base+"-match") || name == base):
+				own = append(own, strconv.Quote(name))
+			case leadsToSubset(route, spec.To.Subset):
+				others = append(others, name)
 			}
 		}
 	}
-	return name, others
+	return own, others
 }
 
 func leadsToSubset(route map[string]any, subset string) bool {

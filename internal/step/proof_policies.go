@@ -127,12 +127,15 @@ func (c *compiler) proveAccess(a access) []Proof {
 		prefix = ".*shadow_"
 	}
 	allowed, denied := inbound(services, "rbac", prefix+"allowed"), inbound(services, "rbac", prefix+"denied")
-	step := c.step.String()
+	step, judged := c.step.String(), ""
+	if a.dryRun {
+		judged = ", and only counted it"
+	}
 	switch {
 	case a.action == "DENY" || a.denyAll && !c.isAllowedBesides(a.workload):
-		return []Proof{{step, "the callee's proxy refused requests by a policy", denied + " > 0"}}
+		return []Proof{{step, "the callee's proxy refused requests by a policy" + judged, denied + " > 0"}}
 	default:
-		return []Proof{{step, "the callee's proxy judged requests by a policy", allowed + " + " + denied + " > 0"}}
+		return []Proof{{step, "the callee's proxy judged requests by a policy" + judged, allowed + " + " + denied + " > 0"}}
 	}
 }
 

@@ -22,7 +22,7 @@ func (c *compiler) edgesOf(u *unstructured.Unstructured) []edge {
 	var out []edge
 	if !isForSidecars(u) {
 		e := edge{gateway: true}
-		if !c.isServiceOfMesh(c.opts.Target) {
+		if slices.ContainsFunc(c.selectorsOf(u), c.targetsGateway) {
 			e.request = c.opts.Request
 		}
 		for _, route := range mapsIn(specOf(u), "http") {
@@ -49,10 +49,20 @@ func (c *compiler) edgesOf(u *unstructured.Unstructured) []edge {
 	return out
 }
 
-// isServiceOfMesh says whether the load calls a service of the scenario's namespace, and so no gateway.
-func (c *compiler) isServiceOfMesh(target string) bool {
-	h, ok := c.set.Resolve(target, c.opts.Namespace)
-	return ok && h.Namespace == c.opts.Namespace
+// selectorsOf are the labels of the gateways that follow the service, as far as they are known.
+func (c *compiler) selectorsOf(u *unstructured.Unstructured) (out []map[string]string) {
+	gateways, _, _ := unstructured.NestedStringSlice(u.Object, "spec", "gateways")
+	for _, name := range gateways {
+		namespace, short, qualified := strings.Cut(name, "/")
+		if !qualified {
+			namespace, short = u.GetNamespace(), name
+		}
+		if g, ok := c.set.objects[key{networking, "Gateway", namespace, short}]; ok {
+			labels, _, _ := unstructured.NestedStringMap(g.Object, "spec", "selector")
+			out = append(out, labels)
+		}
+	}
+	return out
 }
 
 // proveService proves what a VirtualService does that it did not do before; before may be nil.
