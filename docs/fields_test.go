@@ -131,7 +131,7 @@ func fieldTable(t *testing.T, root *schema, definition, of string) string {
 // kind is a field's type in words.
 func (s *schema) kind() string {
 	names := map[string]string{
-		"Duration": "duration", "Percent": "percent", "Share": "whole percent", "Text": "expression", "Scalar": "text, number or truth value",
+		"Duration": "duration", "Percent": "percent", "Share": "whole percent", "Text": "expression", "Scalar": "text, number or truth value", "Pattern": "text, or `{regex: …}`",
 		"Object": "Kubernetes object",
 	}
 	switch {

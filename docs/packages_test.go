@@ -148,7 +148,7 @@ func scenarioTable(t *testing.T, _, _ string) string {
 		if s.Err != nil {
 			t.Fatal(s.Err)
 		}
-		fmt.Fprintf(&b, "| [`%s`](scenarios/%s) | %s |\n", s.Name, filepath.Base(s.File), s.Hypothesis)
+		fmt.Fprintf(&b, "| [`%s`](%s) | %s |\n", s.Name, strings.TrimPrefix(filepath.ToSlash(s.File), "../"), s.Hypothesis)
 	}
 	return b.String()
 }

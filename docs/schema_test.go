@@ -32,17 +32,21 @@ func TestSchemas(t *testing.T) {
 			t.Errorf("docs/%s is not what the code says; write it with: go test ./docs -update", path)
 		}
 	}
-	files, err := filepath.Glob("../scenarios/*.yaml")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("scenarios: %v, %v", files, err)
+	list, err := scenario.List("../scenarios")
+	if err != nil || len(list) == 0 {
+		t.Fatalf("scenarios: %v, %v", list, err)
 	}
-	for _, f := range files {
-		b, err := os.ReadFile(f)
+	for _, s := range list {
+		b, err := os.ReadFile(s.File)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !bytes.HasPrefix(b, []byte("# yaml-language-server: $schema=../docs/schema/scenario.json\n")) {
-			t.Errorf("%s does not name its schema in the first line", f)
+		schema, err := filepath.Rel(filepath.Dir(s.File), "../docs/schema/scenario.json")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.HasPrefix(b, []byte("# yaml-language-server: $schema="+filepath.ToSlash(schema)+"\n")) {
+			t.Errorf("%s does not name its schema, %s, in the first line", s.File, schema)
 		}
 	}
 }

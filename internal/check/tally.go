@@ -1,8 +1,10 @@
 package check
 
 import (
+	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"cel.dev/cel-go/cel"
@@ -63,9 +65,9 @@ func (t *tally) sorted() []float64 {
 
 // class is all that most predicates depend on; requests of one class have one outcome.
 type class struct {
-	code, attempts                            int
-	joined                                    bool
-	flags, version, err, route, pod, upstream string
+	code, attempts                                   int
+	joined                                           bool
+	flags, version, err, route, pod, upstream, found string
 }
 
 // outcome is a remembered answer.
@@ -121,7 +123,7 @@ func (c *counter) observe(s *record.Sample) {
 func (c *counter) remembered(s *record.Sample) []outcome {
 	k := class{
 		code: s.Code, attempts: s.Attempts, joined: s.Joined, version: s.Answered, err: s.Error, route: s.Route, pod: s.Pod,
-		upstream: presence(s.Upstream),
+		upstream: presence(s.Upstream), found: s.Found,
 	}
 	switch len(s.Flags) {
 	case 0:
@@ -168,6 +170,12 @@ func (c *counter) ask(p *predicate) outcome {
 // unjoined says which variable had no value.
 func unjoined(err error) (string, bool) {
 	name, ok := strings.CutPrefix(err.Error(), "no such attribute(s): ")
+	if name == "finds" {
+		return "nothing was looked for in their answers, or they have no whole one, or it is too big", ok
+	}
+	if key, missing := strings.CutPrefix(err.Error(), "no such key: "); missing {
+		return fmt.Sprintf("the load does not look for %q: write it into its find", key), true
+	}
 	return "no access log entry gives their " + name, ok
 }
 
@@ -204,9 +212,28 @@ func (v *sampleVars) ResolveName(name string) (any, bool) {
 		return v.s.Pod, v.s.Joined && (v.s.Pod != "" || v.s.Upstream == "")
 	case "attempts":
 		return v.s.Attempts, v.s.Joined
+	case "finds":
+		return finds(v.s.Found)
 	default:
 		return nil, false
 	}
+}
+
+// finds reads record.Request.Found; known is false when nobody looked, or not at all of the answer.
+func finds(found string) (counts map[string]int64, known bool) {
+	if found == "" || found == "?" {
+		return nil, false
+	}
+	counts = map[string]int64{}
+	for entry := range strings.SplitSeq(found, " ") {
+		name, count, _ := strings.Cut(entry, "=")
+		n, err := strconv.ParseInt(count, 10, 64)
+		if err != nil {
+			return nil, false
+		}
+		counts[name] = n
+	}
+	return counts, true
 }
 
 // noAnswer says whether the request has no code.

@@ -7,6 +7,7 @@ import (
 	"cel.dev/cel-go/common"
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/operators"
+	"cel.dev/cel-go/common/types"
 )
 
 // domain is what a predicate is asked of.
@@ -49,6 +50,7 @@ func (d domain) variables() []variable {
 		{name: "error", typ: cel.StringType}, {name: "route", typ: cel.StringType, join: true},
 		{name: "pod", typ: cel.StringType, join: true}, {name: "attempts", typ: cel.IntType, join: true},
 		{name: "start", typ: cel.DoubleType, time: true, each: true}, {name: "conn", typ: cel.IntType, each: true},
+		{name: "finds", typ: cel.MapType(cel.StringType, cel.IntType)},
 	}
 }
 
@@ -57,7 +59,12 @@ func (d domain) names() []string {
 	for _, v := range d.variables() {
 		names = append(names, v.name)
 	}
-	return append(names, "flag")
+	names = slices.DeleteFunc(names, func(n string) bool { return n == "finds" }) // it is written as the functions
+	names = append(names, "flag")
+	if d == ofSamples {
+		names = append(names, "found", "occurrences")
+	}
+	return names
 }
 
 func (d domain) find(name string) (variable, bool) {
@@ -73,7 +80,8 @@ func (d domain) find(name string) (variable, bool) {
 func (d domain) env() (*cel.Env, error) {
 	opts := []cel.EnvOption{
 		cel.CrossTypeNumericComparisons(true),
-		cel.Macros(append(slices.Clone(cel.StandardMacros), cel.GlobalMacro("flag", 1, expandFlag))...),
+		cel.Macros(append(slices.Clone(cel.StandardMacros), cel.GlobalMacro("flag", 1, expandFlag),
+			cel.GlobalMacro("found", 1, expandFound), cel.GlobalMacro("occurrences", 1, expandOccurrences))...),
 	}
 	for _, v := range d.variables() {
 		opts = append(opts, cel.Variable(v.name, v.typ))
@@ -96,6 +104,27 @@ func expandFlag(h cel.MacroExprFactory, _ ast.Expr, args []ast.Expr) (ast.Expr, 
 		return nil, h.NewError(arg.ID(), `Envoy has no response flag "`+name+`"; `+didYouMean(name, responseFlags()))
 	}
 	return h.NewCall(operators.In, h.Copy(arg), h.NewIdent("flags")), nil
+}
+
+// expandOccurrences makes occurrences("star") of finds["star"]. A name that the load does not look for has no value, so that nothing
+// can be said by it.
+func expandOccurrences(h cel.MacroExprFactory, _ ast.Expr, args []ast.Expr) (ast.Expr, *common.Error) {
+	arg := args[0]
+	if arg.Kind() == ast.LiteralKind {
+		if name, ok := arg.AsLiteral().Value().(string); ok && name != "" {
+			return h.NewCall(operators.Index, h.NewIdent("finds"), h.Copy(arg)), nil
+		}
+	}
+	return nil, h.NewError(arg.ID(), `found and occurrences take a name of the load's find in quotes, such as found("error")`)
+}
+
+// expandFound makes found("star") of occurrences("star") > 0.
+func expandFound(h cel.MacroExprFactory, target ast.Expr, args []ast.Expr) (ast.Expr, *common.Error) {
+	n, err := expandOccurrences(h, target, args)
+	if err != nil {
+		return nil, err
+	}
+	return h.NewCall(operators.Greater, n, h.NewLiteral(types.Int(0))), nil
 }
 
 // responseFlags are Envoy's short response flags.

@@ -18,6 +18,7 @@ type target struct {
 	address string      // host:port to connect to
 	tls     *tls.Config // nil for http
 	ids     *requestIDs // nil when calls carry no id of ours
+	finder  *finder     // nil when nothing is looked for
 }
 
 func newTarget(s Spec) (*target, error) {
@@ -26,6 +27,9 @@ func newTarget(s Spec) (*target, error) {
 		return nil, err
 	}
 	t := &target{spec: s, url: u, address: s.Dial}
+	if t.finder, err = newFinder(s.Find); err != nil {
+		return nil, err
+	}
 	if t.address == "" {
 		t.address = net.JoinHostPort(u.Hostname(), port(u))
 	}

@@ -22,6 +22,7 @@ type outcome struct {
 	bytes   int64
 	id      string
 	version string
+	found   string
 	sent    bool  // the request, or the beginning of it, may have reached the target
 	err     error // why there is no answer
 }
@@ -61,6 +62,7 @@ type http1 struct {
 	ask     *http.Request // what ReadResponse needs to know of it
 	ver     []byte        // the version header's name
 	version string        // the last one's value
+	body    body          // of the last answer, when something is looked for
 	link    *link
 	conn    atomic.Pointer[net.Conn] // link's, for interrupt
 }
@@ -201,13 +203,35 @@ func (h *http1) quickAnswer(o *outcome, q head) error {
 		h.version = string(q.version)
 	}
 	o.version = h.version
-	n, err := h.link.br.Discard(q.size + q.length)
+	keep := 0 // of the body, for the finder
+	if h.finder != nil {
+		keep = q.length
+	}
+	n, err := h.link.br.Discard(q.size + q.length - keep)
 	o.bytes = int64(n - q.size)
 	if err != nil {
 		return err
 	}
+	if keep > 0 {
+		h.body.reset()
+		if o.bytes, err = io.CopyN(&h.body, h.link.br, int64(keep)); err != nil {
+			return err
+		}
+	}
 	o.code = q.code
+	h.find(o, q.length == 0)
 	return nil
+}
+
+// find looks for the load's texts in the whole answer that was read.
+func (h *http1) find(o *outcome, empty bool) {
+	if h.finder == nil {
+		return
+	}
+	if empty {
+		h.body.reset()
+	}
+	o.found = h.finder.in(&h.body)
 }
 
 // slowAnswer reads any answer.
@@ -225,11 +249,17 @@ func (h *http1) slowAnswer(o *outcome) (keep bool, err error) {
 	if v := resp.Header[string(h.ver)]; len(v) > 0 {
 		o.version = v[0]
 	}
-	o.bytes, err = io.Copy(io.Discard, resp.Body)
+	h.body.reset()
+	to := io.Writer(io.Discard)
+	if h.finder != nil {
+		to = &h.body
+	}
+	o.bytes, err = io.Copy(to, resp.Body)
 	if err = errors.Join(err, resp.Body.Close()); err != nil {
 		return false, err
 	}
 	o.code = resp.StatusCode
+	h.find(o, false)
 	return !resp.Close && !h.spec.NewConnectionPerRequest && resp.StatusCode >= 200, nil
 }
 

@@ -128,10 +128,18 @@ func (h *h2) answer(o *outcome, resp *http.Response) error {
 		o.id = id
 	}
 	o.version = resp.Header.Get(h.spec.VersionHeader)
-	n, err := io.Copy(io.Discard, resp.Body)
+	var kept body
+	to := io.Writer(io.Discard)
+	if h.finder != nil {
+		to = &kept
+	}
+	n, err := io.Copy(to, resp.Body)
 	o.bytes = n
 	if err = errors.Join(err, resp.Body.Close()); err != nil {
 		return err
+	}
+	if h.finder != nil {
+		o.found = h.finder.in(&kept)
 	}
 	o.code = resp.StatusCode
 	return nil

@@ -221,7 +221,7 @@ func (w *worker) once(ctx context.Context) bool {
 	}
 	q := record.Request{
 		Start: start.Sub(w.load.out.Base).Seconds(), Latency: latency.Seconds(),
-		Code: o.code, Conn: w.conn, Bytes: o.bytes, ID: o.id, Version: o.version,
+		Code: o.code, Conn: w.conn, Bytes: o.bytes, ID: o.id, Version: o.version, Found: o.found,
 	}
 	if o.err != nil {
 		q.Error = w.load.failed(o.err)

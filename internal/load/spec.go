@@ -77,12 +77,14 @@ type Spec struct {
 	RequestID bool
 	// VersionHeader is the header of the answer that names the version that answered. Empty: none does.
 	VersionHeader string
+	// Find is looked for in each answer.
+	Find []Find
 }
 
 // Validate returns all that is wrong, joined, each as "field: what". It refuses the loads that Fortio would change silently:
 // those with so few calls that connections would stay idle.
 func (s Spec) Validate() error {
-	errs := []error{s.validateTarget(), s.validateHeaders()}
+	errs := []error{s.validateTarget(), s.validateHeaders(), s.validateFind()}
 	wrong := func(bad bool, format string, args ...any) {
 		if bad {
 			errs = append(errs, fmt.Errorf(format, args...))

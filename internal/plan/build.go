@@ -141,7 +141,7 @@ func (b *builder) without(own []ownObject, m manifest) []ownObject {
 func (b *builder) baseline() {
 	s := b.scenario
 	spec, ok := b.load("spec.baseline.load", s.Spec.Baseline.Load)
-	phase := Phase{Name: check.Baseline, Load: spec}
+	phase := Phase{Name: check.Baseline, Load: spec, SignIn: b.signIn("spec.baseline.load", s.Spec.Baseline.Load), Direct: b.isDirect(s.Spec.Baseline.Load)}
 	b.plan.Phases = append(b.plan.Phases, phase)
 	again := phase
 	again.Name = check.Recovery
@@ -163,7 +163,7 @@ func (b *builder) stage(i int) {
 	marker := fmt.Sprintf("%s-s%d", b.opts.Marker, i+1)
 	compiled, err := step.Compile(step.NewSet(b.objects), st.Apply, step.Options{
 		Namespace: b.scenario.Spec.Namespace, Marker: marker,
-		Target: hostOf(ls), Plaintext: !b.scenario.Spec.Client.Sidecar, Request: requestOf(ls), Midway: st.ApplyAt > 0,
+		Target: hostOf(ls), Plaintext: b.isDirect(ls), Request: requestOf(ls), Midway: st.ApplyAt > 0,
 	})
 	if err != nil {
 		b.errs = append(b.errs, err)
@@ -183,6 +183,7 @@ func (b *builder) stage(i int) {
 	}
 	var ok bool
 	phase.Load, ok = b.load(at, ls)
+	phase.SignIn, phase.Direct = b.signIn(at, ls), b.isDirect(ls)
 	judged.Checks = b.checks(st.Name, st.Checks, phase.Load, ok)
 	if st.Gate != nil {
 		judged.Gate = &check.Gate{Promote: b.checks(st.Name, st.Gate.Promote, phase.Load, ok), Expect: st.Gate.Expect}

@@ -1,9 +1,13 @@
 package plan
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,6 +38,10 @@ func (b *builder) load(path string, l *scenario.LoadSpec) (load.Spec, bool) {
 	for name, value := range l.Headers {
 		spec.Headers = append(spec.Headers, load.Header{Name: name, Value: value})
 	}
+	for name, p := range l.Find {
+		spec.Find = append(spec.Find, load.Find{Name: name, Text: p.Text, Regex: p.Regex})
+	}
+	slices.SortFunc(spec.Find, func(a, c load.Find) int { return strings.Compare(a.Name, c.Name) })
 	slices.SortFunc(spec.Headers, func(a, c load.Header) int { return strings.Compare(a.Name, c.Name) })
 	before := len(b.errs)
 	if err := spec.Validate(); err != nil {
@@ -43,7 +51,67 @@ func (b *builder) load(path string, l *scenario.LoadSpec) (load.Spec, bool) {
 		}
 	}
 	b.target(path, l.URL)
+	spec.TLS = b.tls(path+".tls", l.TLS)
 	return spec, len(b.errs) == before
+}
+
+// isDirect says whether the load goes past the load generator's proxy.
+func (b *builder) isDirect(l *scenario.LoadSpec) bool {
+	if l != nil && l.Sidecar != nil {
+		return !*l.Sidecar
+	}
+	return !b.scenario.Spec.Client.Sidecar
+}
+
+// signIn translates the request before a load.
+func (b *builder) signIn(path string, l *scenario.LoadSpec) *load.SignIn {
+	if l == nil || l.SignIn == nil {
+		return nil
+	}
+	s := l.SignIn
+	b.target(path+".signIn", s.URL)
+	out := &load.SignIn{URL: s.URL, Method: s.Method, Form: s.Form, Bearer: s.Bearer, Timeout: time.Duration(l.Timeout)}
+	for name, value := range s.Headers {
+		out.Headers = append(out.Headers, load.Header{Name: name, Value: value})
+	}
+	if strings.HasPrefix(s.URL, "https://") {
+		out.TLS = b.tls(path+".tls", l.TLS)
+	}
+	return out
+}
+
+// tls reads the files of a load's TLS; nil is the system's authorities.
+func (b *builder) tls(path string, t *scenario.LoadTLS) *tls.Config {
+	if t == nil {
+		return nil
+	}
+	cfg := &tls.Config{ServerName: t.ServerName, InsecureSkipVerify: t.Insecure} //nolint:gosec // the author asks for it
+	if t.CA != "" {
+		pem, err := os.ReadFile(b.near(path+".ca", t.CA))
+		cfg.RootCAs = x509.NewCertPool()
+		switch {
+		case err != nil:
+			b.errs = append(b.errs, b.scenario.Problem(path+".ca", err.Error(), "paths are relative to the file that names them"))
+		case !cfg.RootCAs.AppendCertsFromPEM(pem):
+			b.errs = append(b.errs, b.scenario.Problem(path+".ca", t.CA+" holds no certificate in PEM", ""))
+		}
+	}
+	if t.Cert != "" && t.Key != "" {
+		pair, err := tls.LoadX509KeyPair(b.near(path+".cert", t.Cert), b.near(path+".key", t.Key))
+		if err != nil {
+			b.errs = append(b.errs, b.scenario.Problem(path+".cert", err.Error(), ""))
+		}
+		cfg.Certificates = []tls.Certificate{pair}
+	}
+	return cfg
+}
+
+// near is a path relative to the file that names it.
+func (b *builder) near(path, file string) string {
+	if filepath.IsAbs(file) {
+		return file
+	}
+	return filepath.Join(filepath.Dir(b.scenario.At(path).File), file)
 }
 
 // loadURL is the URL as package load takes it: gRPC is a protocol there and no scheme.

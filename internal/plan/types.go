@@ -38,6 +38,10 @@ type Phase struct {
 	// ApplyAt is the share of the load, from 0 to 1, after which the changes are made; 0 is before it.
 	ApplyAt float64
 	Load    load.Spec
+	// SignIn comes before the load; nil when there is none.
+	SignIn *load.SignIn
+	// Direct says that the load calls a pod of the service, and not the load generator's proxy.
+	Direct bool
 	Halts   []*check.Halt
 	Timeout time.Duration // 0: none but the run's
 }

@@ -270,10 +270,12 @@ func (f *requestFields) field(key, value []byte, quoted bool) error {
 		return v.str(&f.q.ID, nil)
 	case "ver":
 		return v.str(&f.q.Version, f.in)
+	case "found":
+		return v.str(&f.q.Found, f.in)
 	case "err":
 		return v.str(&f.q.Error, f.in)
 	}
-	return unknown(key, "t", "lat", "code", "conn", "bytes", "id", "ver", "err")
+	return unknown(key, "t", "lat", "code", "conn", "bytes", "id", "ver", "found", "err")
 }
 
 // parseRequest reads one line of requests.ndjson. A line without its start, latency or code is an error: none of them

@@ -21,6 +21,9 @@ func appendRequest(b []byte, q *Request) []byte {
 	if q.Version != "" {
 		b = appendString(append(b, `,"ver":`...), q.Version)
 	}
+	if q.Found != "" {
+		b = appendString(append(b, `,"found":`...), q.Found)
+	}
 	if q.Error != "" {
 		b = appendString(append(b, `,"err":`...), q.Error)
 	}

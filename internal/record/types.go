@@ -79,7 +79,10 @@ type Request struct {
 	Bytes   int64   `json:"bytes"`         // of the answer
 	ID      string  `json:"id,omitempty"`  // x-request-id of the answer: the join with Access
 	Version string  `json:"ver,omitempty"` // the version header, where the load names one
-	Error   string  `json:"err,omitempty"` // refused, reset, timeout, eof, canceled, dns, tls or other
+	// Found is how often each text that the load looks for is in the answer: "black=0 star=9", or "?" when the answer was too big.
+	// Empty when nothing is looked for or no whole answer came.
+	Found string `json:"found,omitempty"`
+	Error string `json:"err,omitempty"` // refused, reset, timeout, eof, canceled, dns, tls or other
 }
 
 // Access is one access log entry of a proxy. Squall sets the proxies' log format so that the keys are these.

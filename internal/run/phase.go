@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"time"
 
 	"squall/internal/check"
@@ -30,9 +31,14 @@ func (r *runner) phase(ctx context.Context, p *plan.Phase) error {
 	}
 	spec := p.Load
 	var err error
-	if spec.Dial, err = r.dial(ctx, spec.URL); err != nil {
+	if spec.Dial, err = r.dial(ctx, spec.URL, p.Direct); err != nil {
 		return err
 	}
+	session, err := r.signIn(ctx, p)
+	if err != nil {
+		return err
+	}
+	spec.Headers = append(slices.Clip(spec.Headers), session...)
 	warm, err := r.warmUp(ctx, spec)
 	if err != nil {
 		return err
@@ -79,8 +85,21 @@ func (r *runner) capture(phase string) (mesh.Capture, error) {
 	return r.Env.CaptureAccess(func(pod string) (mesh.LineWriter, error) { return r.Record.AccessWriter(phase, pod) })
 }
 
-// dial is where the load generator reaches the host of its URL: its own proxy, or an endpoint when it has none.
-func (r *runner) dial(ctx context.Context, target string) (string, error) {
+// signIn makes the request before the load, and returns the headers of its session. They are not recorded.
+func (r *runner) signIn(ctx context.Context, p *plan.Phase) ([]load.Header, error) {
+	if p.SignIn == nil {
+		return nil, nil
+	}
+	s := *p.SignIn
+	var err error
+	if s.Dial, err = r.dial(ctx, s.URL, p.Direct); err != nil {
+		return nil, err
+	}
+	return s.Do(ctx)
+}
+
+// dial is where the load generator reaches the host of its URL: its own proxy, or an endpoint when it goes past it.
+func (r *runner) dial(ctx context.Context, target string, direct bool) (string, error) {
 	u, err := url.Parse(target)
 	if err != nil {
 		return "", fmt.Errorf("load: %w", err)
@@ -89,7 +108,7 @@ func (r *runner) dial(ctx context.Context, target string) (string, error) {
 	if !ok {
 		return "", fmt.Errorf("the environment %s has no place for the load generator", r.Env.Name())
 	}
-	if !r.Plan.Scenario.Spec.Client.Sidecar {
+	if direct {
 		return mesh.AnyEndpoint(ctx, r.objects, r.Plan.Spec.Namespace, u.Hostname(), plan.Port(u))
 	}
 	pod, err := r.client()
