@@ -64,7 +64,7 @@ func (m *memory) Stats(phase, pod, when string) (record.Stats, error) {
 	return s, nil
 }
 
-func (m *memory) Proxies() ([]record.Proxy, error) {
+func (m *memory) PhaseProxies(string) ([]record.Proxy, error) {
 	if m.proxies == nil {
 		return nil, absentFile("proxies.json")
 	}

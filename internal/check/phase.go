@@ -15,7 +15,7 @@ type Records interface {
 	Samples(phase string) iter.Seq2[record.Sample, error]
 	Access(phase, pod string) iter.Seq2[record.Access, error]
 	Stats(phase, pod, when string) (record.Stats, error) // when is "before" or "after"
-	Proxies() ([]record.Proxy, error)
+	PhaseProxies(phase string) ([]record.Proxy, error)
 	Load(phase string) (record.Load, error)
 }
 
@@ -45,7 +45,7 @@ func newPhase(r Records, name, namespace string) *phase {
 		stats: map[string]snapshot{},
 	}
 	p.load, p.loadErr = r.Load(name)
-	p.proxies, p.proxiesErr = r.Proxies()
+	p.proxies, p.proxiesErr = r.PhaseProxies(name)
 	return p
 }
 

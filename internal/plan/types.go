@@ -41,7 +41,7 @@ type Phase struct {
 	// SignIn comes before the load; nil when there is none.
 	SignIn *load.SignIn
 	// Direct says that the load calls a pod of the service, and not the load generator's proxy.
-	Direct bool
+	Direct  bool
 	Halts   []*check.Halt
 	Timeout time.Duration // 0: none but the run's
 }

@@ -216,5 +216,29 @@ func (r *Run) Proxies() ([]Proxy, error) {
 	return p, err
 }
 
+// PhaseProxies are the proxies that there were while the phase's load ran. A run that did not note them for each phase had the same in
+// all.
+func (r *Run) PhaseProxies(phase string) ([]Proxy, error) {
+	if err := checkSegment("phase", phase); err != nil {
+		return nil, err
+	}
+	var p []Proxy
+	err := r.ReadJSON(phaseProxiesFile(phase), &p)
+	if errors.Is(err, fs.ErrNotExist) {
+		return r.Proxies()
+	}
+	return p, err
+}
+
+// WritePhaseProxies saves the proxies that there are when a phase's load begins.
+func (r *Run) WritePhaseProxies(phase string, p []Proxy) error {
+	if err := checkSegment("phase", phase); err != nil {
+		return err
+	}
+	return r.WriteJSON(phaseProxiesFile(phase), p)
+}
+
+func phaseProxiesFile(phase string) string { return "phases/" + phase + "/" + ProxiesFile }
+
 // WriteProxies saves the pods that have a sidecar.
 func (r *Run) WriteProxies(p []Proxy) error { return r.WriteJSON(ProxiesFile, p) }

@@ -8,8 +8,9 @@
 //	plan.json                         the compiled plan with the exact objects
 //	journal.ndjson                    write-ahead undo journal
 //	events.ndjson                     Event: the timeline
-//	proxies.json                      Proxy: the pods that have a sidecar
+//	proxies.json                      Proxy: all pods that had a sidecar
 //	objects.json                      Object: a list of what the run created, changed and restored
+//	phases/PHASE/proxies.json         Proxy: those that were there while the phase's load ran
 //	phases/PHASE/load.json            Load: what was asked and what was achieved
 //	phases/PHASE/requests.ndjson      Request: one line a call, as the client saw it
 //	phases/PHASE/access/POD.ndjson    Access: one line an access log entry of that pod's proxy
@@ -108,14 +109,15 @@ type Access struct {
 // Stats is a snapshot of a proxy's counters and gauges by Envoy's full stat name.
 type Stats map[string]int64
 
-// Proxy is a pod that has a sidecar, as it was during the run.
+// Proxy is a pod that has a sidecar or is a gateway, as it was during the run.
 type Proxy struct {
 	Pod       string            `json:"pod"`
 	Namespace string            `json:"namespace"`
 	IP        string            `json:"ip"`
 	Labels    map[string]string `json:"labels"`
-	Services  []string          `json:"services"` // short names of the services whose selector matches the pod
-	Client    bool              `json:"client"`   // the load generator's own
+	Services  []string          `json:"services"`          // short names of the services whose selector matches the pod
+	Client    bool              `json:"client"`            // the load generator's own
+	Gateway   bool              `json:"gateway,omitempty"` // the pod is nothing but a proxy: a gateway
 }
 
 // Load is what one phase's load asked for and achieved.

@@ -73,6 +73,9 @@ func (r *runner) phase(ctx context.Context, p *plan.Phase) error {
 // capture sends the access logs of all proxies to files of the phase. The files are made at once: an empty one says that
 // a proxy had no request, a missing one says nothing.
 func (r *runner) capture(phase string) (mesh.Capture, error) {
+	if err := r.Record.WritePhaseProxies(phase, r.proxies); err != nil {
+		return nil, err
+	}
 	for _, p := range r.proxies {
 		w, err := r.Record.AccessWriter(phase, p.Pod)
 		if err != nil {

@@ -34,6 +34,8 @@ const (
 // Tools are paths of programs that are ready to run. A program that was not asked for is empty.
 type Tools struct {
 	Istiod, Envoy, HTTPBin, Fortio, Bookinfo, Kubectl string
+	// MySQL runs the MariaDB that is installed on the machine, or says how to get it.
+	MySQL string
 
 	// Versions are by name: a release for Envoy, the module's version for the others.
 	Versions map[string]string
@@ -138,7 +140,7 @@ func Ensure(ctx context.Context, opts Options) (Tools, error) {
 	}
 	tools := Tools{
 		Istiod: got[Istiod].path, Envoy: got[Envoy].path, HTTPBin: got[HTTPBin].path, Fortio: got[Fortio].path,
-		Bookinfo: got[Bookinfo].path,
+		Bookinfo: got[Bookinfo].path, MySQL: filepath.Join(opts.Root, "tools", "mariadb", "mysqld"),
 		Kubectl:  got[Kubectl].path,
 		Versions: map[string]string{},
 	}

@@ -82,6 +82,13 @@ func images(tools toolchain.Tools) map[string]program {
 		},
 		LoadImage: {Builtin: true},
 	}
+	for name, init := range map[string]string{"mysql": "", "mariadb": "", "istio/examples-bookinfo-mysqldb": "bookinfo.sql"} {
+		p := program{Path: tools.MySQL}
+		if init != "" {
+			p.Env = map[string]string{"SQUALL_MYSQL_INIT": init}
+		}
+		out[name] = p
+	}
 	for name, p := range bookinfo(tools.Bookinfo) {
 		out[name] = p
 	}
