@@ -104,7 +104,7 @@ func TestSavedRuns(t *testing.T) {
 				replace(t, dir, "phases/breaker/stats/squall-load-5c9d."+when+".json", "pending_overflow", "pending_total", 1)
 			}
 		}, Inconclusive, 4, "neither before nor after"},
-		{"no-proof", spec(`"proofs": [`+"\n", `"unproven": [`+"\n"), Inconclusive, 4, "there is no proof for circuitBreaker httpbin"},
+		{"no-proof", spec(`"proofs": [`+"\n", `"proofsOfOld": [`+"\n"), Inconclusive, 4, "there is no proof for circuitBreaker httpbin"},
 		{"no-stage-ran", func(t *testing.T, dir string) { remove(t, dir, "phases/breaker/load.json") }, Inconclusive, 4, "the load of breaker did not run to its end"},
 		{"no-check", func(t *testing.T, dir string) {
 			editJSON(t, dir, "spec.json", func(s map[string]any) {

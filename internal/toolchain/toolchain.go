@@ -28,12 +28,13 @@ const (
 	HTTPBin  Name = "httpbin"  // go-httpbin
 	Fortio   Name = "fortio"   // Fortio's server and command line
 	Bookinfo Name = "bookinfo" // the services of Istio's sample application
+	Issuer   Name = "issuer"   // an issuer of tokens for tests
 	Kubectl  Name = "kubectl"  // for people and tests; no mesh needs it
 )
 
 // Tools are paths of programs that are ready to run. A program that was not asked for is empty.
 type Tools struct {
-	Istiod, Envoy, HTTPBin, Fortio, Bookinfo, Kubectl string
+	Istiod, Envoy, HTTPBin, Fortio, Bookinfo, Issuer, Kubectl string
 	// MySQL runs the MariaDB that is installed on the machine, or says how to get it.
 	MySQL string
 
@@ -91,6 +92,7 @@ func recipes() []recipe {
 		goRecipe(HTTPBin, "tools/httpbin", "github.com/mccutchen/go-httpbin/v2/cmd/go-httpbin", "a few seconds", ""),
 		goRecipe(Fortio, "tools/fortio", "fortio.org/fortio", "about 15 seconds", ""),
 		ownRecipe(Bookinfo, "fixtures/bookinfo/app"),
+		ownRecipe(Issuer, "fixtures/issuer/app"),
 		kubectlRecipe(),
 	}
 }
@@ -140,7 +142,7 @@ func Ensure(ctx context.Context, opts Options) (Tools, error) {
 	}
 	tools := Tools{
 		Istiod: got[Istiod].path, Envoy: got[Envoy].path, HTTPBin: got[HTTPBin].path, Fortio: got[Fortio].path,
-		Bookinfo: got[Bookinfo].path, MySQL: filepath.Join(opts.Root, "tools", "mariadb", "mysqld"),
+		Bookinfo: got[Bookinfo].path, Issuer: got[Issuer].path, MySQL: filepath.Join(opts.Root, "tools", "mariadb", "mysqld"),
 		Kubectl:  got[Kubectl].path,
 		Versions: map[string]string{},
 	}

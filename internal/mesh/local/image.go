@@ -80,7 +80,8 @@ func images(tools toolchain.Tools) map[string]program {
 				"-tcp-port", "disabled", "-udp-port", "disabled", "-redirect-port", "disabled", "-config-dir", "",
 			},
 		},
-		LoadImage: {Builtin: true},
+		"squall/issuer": {Path: tools.Issuer},
+		LoadImage:       {Builtin: true},
 	}
 	for name, init := range map[string]string{"mysql": "", "mariadb": "", "istio/examples-bookinfo-mysqldb": "bookinfo.sql"} {
 		p := program{Path: tools.MySQL}
