@@ -292,6 +292,8 @@ func (v *accessVars) ResolveName(name string) (any, bool) {
 		return v.a.Duration / 1000, !math.IsNaN(v.a.Duration)
 	case "attempts":
 		return v.a.Attempts, true
+	case "details":
+		return v.a.Details, true
 	default:
 		return nil, false
 	}

@@ -42,6 +42,7 @@ func (d domain) variables() []variable {
 			{name: "version", typ: cel.StringType}, {name: "authority", typ: cel.StringType}, {name: "flags", typ: list},
 			{name: "route", typ: cel.StringType}, {name: "principal", typ: cel.StringType},
 			{name: "duration", typ: cel.DoubleType, time: true}, {name: "attempts", typ: cel.IntType},
+			{name: "details", typ: cel.StringType},
 		}
 	}
 	return []variable{
