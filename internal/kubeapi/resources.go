@@ -137,6 +137,8 @@ func clusterResources() []Resource {
 			Kind: "MutatingWebhookConfiguration", ClusterScoped: true, Generation: true},
 		{Group: admission, Versions: v1, Plural: "validatingwebhookconfigurations", Singular: "validatingwebhookconfiguration",
 			Kind: "ValidatingWebhookConfiguration", ClusterScoped: true, Generation: true},
+		{Group: auth, Versions: v1, Plural: "subjectaccessreviews", Singular: "subjectaccessreview",
+			Kind: "SubjectAccessReview", ClusterScoped: true, CreateOnly: true},
 		{Group: auth, Versions: v1, Plural: "selfsubjectaccessreviews", Singular: "selfsubjectaccessreview",
 			Kind: "SelfSubjectAccessReview", ClusterScoped: true, CreateOnly: true},
 		{Group: auth, Versions: v1, Plural: "selfsubjectrulesreviews", Singular: "selfsubjectrulesreview",

@@ -94,11 +94,11 @@ func podReasons(ctx context.Context, o *Objects, namespace string) error {
 	return out
 }
 
-// Proxies lists the pods that have a sidecar in the namespaces, by name. client names the workload (label app) of the load generator.
+// Proxies lists the pods that have a sidecar or are gateways in the namespaces, by name. client names the workload (label app) of the load generator.
 func Proxies(ctx context.Context, o *Objects, client string, namespaces ...string) ([]record.Proxy, error) {
 	var out []record.Proxy
 	for _, ns := range namespaces {
-		pods, err := o.Kube.CoreV1().Pods(ns).List(ctx, metav1.ListOptions{LabelSelector: TLSModeLabel + "=istio"})
+		pods, err := o.Kube.CoreV1().Pods(ns).List(ctx, metav1.ListOptions{})
 		if err != nil {
 			return nil, fmt.Errorf("pods of %s: %w", ns, err)
 		}
@@ -108,11 +108,12 @@ func Proxies(ctx context.Context, o *Objects, client string, namespaces ...strin
 		}
 		for i := range pods.Items {
 			p := &pods.Items[i]
-			if p.DeletionTimestamp != nil {
+			gateway := isGateway(p)
+			if p.DeletionTimestamp != nil || !gateway && p.Labels[TLSModeLabel] != "istio" {
 				continue
 			}
 			x := record.Proxy{
-				Pod: p.Name, Namespace: ns, IP: p.Status.PodIP, Labels: p.Labels, Client: p.Labels["app"] == client,
+				Pod: p.Name, Namespace: ns, IP: p.Status.PodIP, Labels: p.Labels, Client: p.Labels["app"] == client, Gateway: gateway,
 			}
 			for j := range services.Items {
 				s := &services.Items[j]

@@ -117,6 +117,18 @@ func (s *Server) Identity(ctx context.Context, path string, id Identity) (closeS
 	}, nil
 }
 
+// Certificate is a certificate of id for a server that reads it from files, valid as long as the root, in PEM.
+func (s *Server) Certificate(id Identity) (Files, error) {
+	pair, err := s.ca.issue(id, rootTTL-backdate)
+	if err != nil {
+		return Files{}, err
+	}
+	return Files{Cert: pair.certPEM, Key: pair.keyPEM, Root: s.ca.rootPEM}, nil
+}
+
+// Files are a certificate, its key and the root that signed it, in PEM.
+type Files struct{ Cert, Key, Root []byte }
+
 // Close closes every socket. It may be called more than once.
 func (s *Server) Close() error {
 	s.mu.Lock()

@@ -14,10 +14,11 @@ import (
 // so meshes that run side by side, of one user or of several, never share an address and need no lock file. The owner
 // listens until the last of its processes is gone.
 type block struct {
-	n     byte
-	lock  net.Listener
-	api   net.Listener
-	nPods int
+	n            byte
+	lock         net.Listener
+	api          net.Listener
+	unprivileged bool // nobody may listen at the ports 80 and 443 of the block
+	nPods        int
 }
 
 // The ports at 127.N.0.1, and where in the block the other addresses lie. A program that listens at such a port on all
@@ -26,9 +27,11 @@ const (
 	lockPort       = 15999
 	apiPort        = 15643
 	xdsPort        = 15010
+	xdsTLSPort     = 15012
 	debugPort      = 15081
 	monitoringPort = 15014
 	adminPort      = 15000
+	statusPort     = 15021
 
 	firstBlock, lastBlock = 17, 250
 	podsFrom, callsFrom   = 16, 64 // third byte of the first pod address and of the first address for calls
@@ -66,7 +69,7 @@ func claimBlock(ctx context.Context, n byte) (_ *block, err error) {
 	if b.lock, err = b.listen(ctx, lockPort); err != nil {
 		return nil, err
 	}
-	for _, port := range []int{xdsPort, debugPort, monitoringPort} {
+	for _, port := range []int{xdsPort, xdsTLSPort, debugPort, monitoringPort} {
 		l, err := b.listen(ctx, port)
 		if err != nil {
 			return nil, err
@@ -75,8 +78,18 @@ func claimBlock(ctx context.Context, n byte) (_ *block, err error) {
 			return nil, err
 		}
 	}
-	b.api, err = b.listen(ctx, apiPort)
-	return b, err
+	if b.api, err = b.listen(ctx, apiPort); err != nil {
+		return nil, err
+	}
+	for _, port := range []int{80, 443} { // they are this user's or not, and free or taken on all addresses
+		l, err := b.listen(ctx, port)
+		if err != nil {
+			b.unprivileged = true
+		} else if err := l.Close(); err != nil {
+			return nil, err
+		}
+	}
+	return b, nil
 }
 
 func (b *block) listen(ctx context.Context, port int) (net.Listener, error) {

@@ -3,6 +3,7 @@ package local
 import (
 	"encoding/json"
 	"maps"
+	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -13,7 +14,7 @@ type object = map[string]any
 
 // bootstrap is the configuration that a pod's Envoy starts with: who it is, where istiod and the certificates are, and
 // which stats it keeps. All else comes from istiod.
-func bootstrap(p *pod, istiodAddr, istiodPort any) ([]byte, error) {
+func bootstrap(p *pod, istiod string, unprivileged bool) ([]byte, error) {
 	labels := maps.Clone(p.object.Labels)
 	if app := labels["app"]; app != "" {
 		labels["service.istio.io/canonical-name"] = app
@@ -23,6 +24,14 @@ func bootstrap(p *pod, istiodAddr, istiodPort any) ([]byte, error) {
 	for _, re := range mesh.StatsInclusion() {
 		inclusion = append(inclusion, object{"safe_regex": object{"regex": re}})
 	}
+	listeners, clusters := []object{}, []object{grpcCluster("sds-grpc", object{"pipe": object{"path": p.sdsPath}})}
+	if p.isGateway() {
+		xds := grpcCluster("xds-grpc", socket(istiod, xdsTLSPort))
+		xds["transport_socket"] = istiodTLS()
+		listeners, clusters = append(listeners, statusListener(p)), append(clusters, xds, statusCluster(p))
+	} else {
+		clusters = append(clusters, grpcCluster("xds-grpc", socket(istiod, xdsPort)))
+	}
 	return json.Marshal(object{
 		"node": object{
 			"id":      p.nodeType() + "~" + p.ip.String() + "~" + p.object.Name + "." + p.object.Namespace + "~" + p.object.Namespace + ".svc.cluster.local",
@@ -31,6 +40,7 @@ func bootstrap(p *pod, istiodAddr, istiodPort any) ([]byte, error) {
 				"INTERCEPTION_MODE": "NONE", "NAMESPACE": p.object.Namespace, "SERVICE_ACCOUNT": p.object.Spec.ServiceAccountName,
 				"WORKLOAD_NAME": p.workload(), "CLUSTER_ID": "Kubernetes", "MESH_ID": trustDomain, "ISTIO_VERSION": "1.31.0",
 				"POD_NAME": p.object.Name, "NAME": p.object.Name, "INSTANCE_IPS": p.ip.String(), "LABELS": labels,
+				"UNPRIVILEGED_POD": strconv.FormatBool(unprivileged),
 			},
 		},
 		// The callee sees the caller's pod address instead of 127.0.0.1, as on a cluster.
@@ -51,10 +61,7 @@ func bootstrap(p *pod, istiodAddr, istiodPort any) ([]byte, error) {
 			},
 			"cds_config": adsSource(), "lds_config": adsSource(),
 		},
-		"static_resources": object{"clusters": []object{
-			grpcCluster("xds-grpc", socket(istiodAddr, istiodPort)),
-			grpcCluster("sds-grpc", object{"pipe": object{"path": p.sdsPath}}),
-		}},
+		"static_resources": object{"listeners": listeners, "clusters": clusters},
 	})
 }
 

@@ -11,7 +11,7 @@ import (
 
 // createDefaults makes the objects that an Istio installation brings: the root namespace, the node, and the filter that makes
 // proxies tell their callers the request id, which joins a call with its access log entries.
-func (m *Mesh) createDefaults(ctx context.Context, objects *mesh.Objects) error {
+func (m *Mesh) createDefaults(ctx context.Context) error {
 	for _, o := range []object{
 		{"apiVersion": "v1", "kind": "Namespace", "metadata": object{"name": mesh.RootNamespace}},
 		{"apiVersion": "v1", "kind": "Node", "metadata": object{"name": nodeName, "labels": object{
@@ -19,7 +19,7 @@ func (m *Mesh) createDefaults(ctx context.Context, objects *mesh.Objects) error 
 		}}},
 		requestIDFilter(),
 	} {
-		if _, err := objects.Apply(ctx, &unstructured.Unstructured{Object: normal(o)}); err != nil {
+		if _, err := m.objects.Apply(ctx, &unstructured.Unstructured{Object: normal(o)}); err != nil {
 			return err
 		}
 	}

@@ -1,8 +1,6 @@
 package local
 
 import (
-	"slices"
-
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -20,18 +18,17 @@ type kind struct {
 // kinds is the table of all kinds that the local mesh knows, by group/kind; the core group's are by kind alone.
 func kinds() map[string]kind {
 	out := map[string]kind{
-		"Namespace":                          {name: "Namespace", apiVersion: "v1", rules: namespaceRules(), decode: func() any { return &corev1.Namespace{} }},
-		"Service":                            {name: "Service", apiVersion: "v1", rules: serviceRules(), decode: func() any { return &corev1.Service{} }},
-		"ServiceAccount":                     {name: "ServiceAccount", apiVersion: "v1", rules: serviceAccountRules(), decode: func() any { return &corev1.ServiceAccount{} }},
-		"ConfigMap":                          {name: "ConfigMap", apiVersion: "v1", rules: dataRules(), decode: func() any { return &corev1.ConfigMap{} }},
-		"Secret":                             {name: "Secret", apiVersion: "v1", rules: dataRules(), decode: func() any { return &corev1.Secret{} }},
-		"apps/Deployment":                    {name: "Deployment", apiVersion: "apps/v1", rules: deploymentRules(), decode: func() any { return &appsv1.Deployment{} }},
-		"discovery.k8s.io/EndpointSlice":     {name: "EndpointSlice", apiVersion: "discovery.k8s.io/v1", rules: sliceRules(), decode: func() any { return &discoveryv1.EndpointSlice{} }},
-		"networking.istio.io/Gateway":        {refused: "the local mesh has no gateway: nothing would serve it", hint: onCluster},
-		"networking.istio.io/VirtualService": {name: "VirtualService", istio: virtualService},
-		"networking.istio.io/Sidecar":        {refused: "the local mesh gives each pod a Sidecar of its own, which would win over this one", hint: onCluster},
-		"networking.istio.io/ProxyConfig":    {refused: "the local mesh starts proxies with a configuration of its own", hint: onCluster},
-		"extensions.istio.io/WasmPlugin":     {refused: "the local mesh has no Istio agent to fetch a plugin", hint: onCluster},
+		"Namespace":                       {name: "Namespace", apiVersion: "v1", rules: namespaceRules(), decode: func() any { return &corev1.Namespace{} }},
+		"Service":                         {name: "Service", apiVersion: "v1", rules: serviceRules(), decode: func() any { return &corev1.Service{} }},
+		"ServiceAccount":                  {name: "ServiceAccount", apiVersion: "v1", rules: serviceAccountRules(), decode: func() any { return &corev1.ServiceAccount{} }},
+		"ConfigMap":                       {name: "ConfigMap", apiVersion: "v1", rules: dataRules(), decode: func() any { return &corev1.ConfigMap{} }},
+		"Secret":                          {name: "Secret", apiVersion: "v1", rules: dataRules(), decode: func() any { return &corev1.Secret{} }},
+		"apps/Deployment":                 {name: "Deployment", apiVersion: "apps/v1", rules: deploymentRules(), decode: func() any { return &appsv1.Deployment{} }},
+		"discovery.k8s.io/EndpointSlice":  {name: "EndpointSlice", apiVersion: "discovery.k8s.io/v1", rules: sliceRules(), decode: func() any { return &discoveryv1.EndpointSlice{} }},
+		"networking.istio.io/Gateway":     {name: "Gateway", istio: gateway},
+		"networking.istio.io/Sidecar":     {refused: "the local mesh gives each pod a Sidecar of its own, which would win over this one", hint: onCluster},
+		"networking.istio.io/ProxyConfig": {refused: "the local mesh starts proxies with a configuration of its own", hint: onCluster},
+		"extensions.istio.io/WasmPlugin":  {refused: "the local mesh has no Istio agent to fetch a plugin", hint: onCluster},
 	}
 	for _, name := range []string{"apps/StatefulSet", "apps/DaemonSet", "apps/ReplicaSet", "batch/Job", "batch/CronJob", "Pod", "ReplicationController"} {
 		out[name] = kind{refused: "the local mesh runs Deployments only", hint: "write a Deployment, or run on a cluster"}
@@ -43,15 +40,6 @@ func kinds() map[string]kind {
 	out["networking.k8s.io/NetworkPolicy"] = kind{refused: "nothing enforces a NetworkPolicy on the local mesh", hint: "write an AuthorizationPolicy"}
 	out["Endpoints"] = kind{refused: "the local mesh does not mirror Endpoints", hint: "write an EndpointSlice"}
 	return out
-}
-
-// virtualService refuses rules that only a gateway would follow.
-func virtualService(c *checker, o map[string]any) {
-	spec, _ := o["spec"].(map[string]any)
-	gateways, _ := spec["gateways"].([]any)
-	if len(gateways) > 0 && !slices.Contains(gateways, any("mesh")) {
-		c.add("spec.gateways", "the local mesh has no gateway: nothing would follow these rules", "add mesh to the list, or remove it")
-	}
 }
 
 // commonRules are for the fields that all kinds have.

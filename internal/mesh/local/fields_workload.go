@@ -1,5 +1,7 @@
 package local
 
+import "squall/internal/mesh"
+
 // deploymentRules are those of a Deployment and its pods.
 func deploymentRules() []rule {
 	out := []rule{
@@ -30,6 +32,7 @@ func templateRules() []rule {
 		{path: `metadata.labels["security.istio.io/tlsMode"]`, judge: refuse("the label says that the pod has a sidecar", "use the label sidecar.istio.io/inject")},
 		{path: `metadata.labels["` + podLabel + `"]`, judge: refuse("the label is the local mesh's own", "remove it")},
 		{path: "metadata.annotations.*", judge: isString},
+		{path: `metadata.annotations["` + mesh.TemplatesAnnotation + `"]`, judge: only("remove it, or write "+mesh.GatewayTemplate, mesh.GatewayTemplate)},
 		{path: `metadata.annotations["proxy.istio.io/config"]`, judge: proxyConfig, why: "proxies keep the stats that Squall reads, and no others"},
 	}
 }

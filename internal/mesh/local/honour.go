@@ -18,7 +18,7 @@ type Problem struct {
 
 // Check finds what the local mesh would not honour in objects that belong together, as decoded from their manifests. Each field of
 // Kubernetes' own kinds is either honoured, or in Accepted, or a Problem. Istio's objects go to the real istiod; of them only those
-// that need a gateway, Istio's own agent or a cluster's traffic interception are problems.
+// that need Istio's own agent or a cluster's traffic interception are problems, and Gateways that no gateway serves.
 func Check(objects []map[string]any, facts Facts) []Problem {
 	table := kinds()
 	var out []Problem
@@ -33,6 +33,7 @@ func Check(objects []map[string]any, facts Facts) []Problem {
 		out = append(out, c.found...)
 	}
 	out = append(out, checkTogether(decoded)...)
+	out = append(out, checkSelectors(objects, decoded)...)
 	slices.SortStableFunc(out, func(a, b Problem) int { return cmp.Compare(a.Index, b.Index) })
 	return out
 }

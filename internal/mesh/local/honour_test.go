@@ -202,13 +202,34 @@ func TestCheckOtherKinds(t *testing.T) {
 		{"apiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {name: x}", "kind", "Sidecar of its own"},
 		{"apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: x}\nspec: {hosts: [a]}", "", ""},
 		{"apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: x}\nspec: {hosts: [a], gateways: [g, mesh]}", "", ""},
-		{"apiVersion: networking.istio.io/v1beta1\nkind: VirtualService\nmetadata: {name: x}\nspec: {hosts: [a], gateways: [g]}", "spec.gateways", "no gateway"},
-		{"apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: x}", "kind", "no gateway"},
+		{"apiVersion: networking.istio.io/v1beta1\nkind: VirtualService\nmetadata: {name: x}\nspec: {hosts: [a], gateways: [g]}", "", ""},
+		{gatewayOf("{selector: {istio: ingressgateway}, servers: [{port: {number: 443, name: s, protocol: HTTPS}, tls: {mode: SIMPLE, credentialName: c}}]}"), "", ""},
+		{gatewayOf("{}"), "", ""},
+		{gatewayOf("{selector: {istio: egressgateway}}"), "spec.selector", "selects no gateway"},
+		{gatewayOf("{selector: {istio: edge}}") + "\n---\n" + gatewayPod("image: auto"), "", ""},
+		{gatewayOf("{selector: {istio: other}}") + "\n---\n" + gatewayPod("image: auto"), "spec.selector", "istio=other"},
+		{gatewayOf("{servers: [{bind: 10.0.0.1}]}"), "spec.servers[0].bind", "its pod's address"},
+		{gatewayOf("{servers: [{hosts: [a]}, {tls: {mode: SIMPLE, serverCertificate: /etc/a}}]}"), "spec.servers[1].tls.serverCertificate", "not here"},
+		{gatewayOf("{servers: [{tls: {mode: AUTO_PASSTHROUGH}}]}"), "spec.servers[0].tls.mode", "AUTO_PASSTHROUGH"},
+		{gatewayPod("image: docker.io/istio/proxyv2:1.31.0"), "spec.template.spec.containers[0].image", "own proxy"},
+		{gatewayPod("image: auto, args: [x]"), "spec.template.spec.containers[0]", "no args"},
+		{strings.Replace(gatewayPod("image: fortio/fortio"), "templates: gateway", "templates: sidecar", 1), `spec.template.metadata.annotations["inject.istio.io/templates"]`, "sidecar"},
 	} {
 		t.Run(strings.ReplaceAll(c.manifest, "\n", " "), func(t *testing.T) {
 			expect(t, local.Check(decode(t, c.manifest), facts(t)), c.path, c.what)
 		})
 	}
+}
+
+func gatewayOf(spec string) string {
+	return "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: x}\nspec: " + spec
+}
+
+// gatewayPod is the Deployment of a gateway with the label istio: edge.
+func gatewayPod(container string) string {
+	return "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: edge}\nspec:\n  selector: {matchLabels: {istio: edge}}\n" +
+		"  template:\n    metadata: {labels: {istio: edge}, annotations: {inject.istio.io/templates: gateway}}\n" +
+		"    spec: {containers: [{name: istio-proxy, " + container + "}]}"
 }
 
 func TestCheckServiceAgainstItsPods(t *testing.T) {

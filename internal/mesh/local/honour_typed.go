@@ -11,6 +11,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+
+	"squall/internal/mesh"
 )
 
 const template = "spec.template."
@@ -85,7 +87,31 @@ func (c *checker) deployment(d *appsv1.Deployment) {
 		c.add(template+"spec.containers", fmt.Sprintf("a pod of the local mesh has exactly one container, not %d", n), "give each program a Deployment of its own")
 		return
 	}
+	if isGateway(&pod.ObjectMeta) {
+		c.checkGateway(template+"spec.containers[0]", pod)
+		return
+	}
 	c.container(template+"spec.containers[0]", &pod.Spec.Containers[0])
+}
+
+// checkSelectors finds Gateways that select none of the gateways: the ingress gateway and those among the objects.
+func checkSelectors(objects []map[string]any, decoded []any) []Problem {
+	gateways := []map[string]string{mesh.IngressLabels()}
+	for _, d := range decoded {
+		if deployment, ok := d.(*appsv1.Deployment); ok && isGateway(&deployment.Spec.Template.ObjectMeta) {
+			gateways = append(gateways, deployment.Spec.Template.Labels)
+		}
+	}
+	var out []Problem
+	for i, o := range objects {
+		apiVersion, _ := o["apiVersion"].(string)
+		if o["kind"] == "Gateway" && strings.HasPrefix(apiVersion, "networking.istio.io/") {
+			c := checker{index: i}
+			c.selectsNobody(o, gateways)
+			out = append(out, c.found...)
+		}
+	}
+	return out
 }
 
 func (c *checker) container(at string, k *corev1.Container) {

@@ -56,13 +56,17 @@ func (m *Mesh) startIstiod(ctx context.Context) error {
 			return fmt.Errorf("configuration of istiod: %w", err)
 		}
 	}
+	tls, err := m.istiodFiles()
+	if err != nil {
+		return fmt.Errorf("certificate of istiod: %w", err)
+	}
 	m.istiod, err = m.procs.Start(ctx, proc.Spec{
 		Name: "istiod", Path: m.opts.Tools.Istiod, Dir: dir, Env: istiodEnv(dir), LogFile: m.opts.Log("istiod"),
-		Args: []string{
+		Args: append([]string{
 			"discovery", "--registries=Kubernetes", "--kubeconfig=" + kubeconfig, "--meshConfig=" + meshConfig,
-			"--grpcAddr=" + m.block.control(xdsPort), "--secureGRPCAddr=", "--httpAddr=" + m.block.control(debugPort), "--httpsAddr=",
+			"--grpcAddr=" + m.block.control(xdsPort), "--secureGRPCAddr=" + m.block.control(xdsTLSPort), "--httpAddr=" + m.block.control(debugPort), "--httpsAddr=",
 			"--monitoringAddr=" + m.block.control(monitoringPort), "--ctrlz_address=127.0.0.1", "--ctrlz_port=0",
-		},
+		}, tls...),
 	})
 	if err != nil {
 		return err

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"sigs.k8s.io/yaml"
+
+	"squall/internal/mesh"
 )
 
 // onCluster is the hint for what has no replacement.
@@ -91,7 +93,7 @@ func injectorAnnotation(name string) bool {
 // proxyAnnotations are annotations of Istio's injector that are honoured or without meaning.
 func proxyAnnotations() []string {
 	return []string{
-		"sidecar.istio.io/inject", // honoured
+		"sidecar.istio.io/inject", mesh.TemplatesAnnotation, // honoured
 		"sidecar.istio.io/statsInclusionPrefixes", "sidecar.istio.io/statsInclusionRegexps", "sidecar.istio.io/statsInclusionSuffixes",
 		"sidecar.istio.io/proxyCPU", "sidecar.istio.io/proxyMemory", // what the scheduler reserves
 		"sidecar.istio.io/rewriteAppHTTPProbers", // probes go to the program itself here

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	istio "istio.io/client-go/pkg/clientset/versioned"
+	istioinformers "istio.io/client-go/pkg/informers/externalversions"
+	istiolisters "istio.io/client-go/pkg/listers/networking/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/informers"
@@ -28,10 +30,11 @@ const missingGrace = time.Second
 // kubelet makes the processes be what the API's Deployments say, and the API's Pods, Sidecars, EndpointSlices and Deployment status
 // be what the processes are. All decisions are taken by one goroutine.
 type kubelet struct {
-	mesh    *Mesh
-	objects *mesh.Objects
-	istio   istio.Interface
-	factory informers.SharedInformerFactory
+	mesh         *Mesh
+	objects      *mesh.Objects
+	istio        istio.Interface
+	factory      informers.SharedInformerFactory
+	istioFactory istioinformers.SharedInformerFactory
 
 	deployments appslisters.DeploymentLister
 	services    corelisters.ServiceLister
@@ -40,6 +43,7 @@ type kubelet struct {
 	configMaps  corelisters.ConfigMapLister
 	secrets     corelisters.SecretLister
 	objectsOf   corelisters.PodLister
+	gateways    istiolisters.GatewayLister
 
 	wake   chan struct{} // something changed; holds one
 	events chan func(context.Context)
@@ -51,6 +55,7 @@ type kubelet struct {
 	counter  map[string]int      // by the Deployment's name alone: a pod's name is unique in the mesh
 	slices   map[string]string   // what was last written, by namespace/service
 	sidecars map[string]string   // what was last written, by pod
+	ingress  bool                // the ingress gateway was brought
 }
 
 // refusal is a template that the kubelet cannot make a pod of.
@@ -71,19 +76,21 @@ func (r *refusal) final() bool {
 	return !errors.As(r.err, &missing) || time.Since(r.since) >= missingGrace
 }
 
-func newKubelet(m *Mesh, objects *mesh.Objects) (*kubelet, error) {
+func newKubelet(m *Mesh) (*kubelet, error) {
 	ic, err := istio.NewForConfig(m.rest)
 	if err != nil {
 		return nil, fmt.Errorf("istio client: %w", err)
 	}
-	f := informers.NewSharedInformerFactory(objects.Kube, 0)
+	f := informers.NewSharedInformerFactory(m.objects.Kube, 0)
 	core := f.Core().V1()
+	istioFactory := istioinformers.NewSharedInformerFactory(ic, 0)
+	gateways := istioFactory.Networking().V1().Gateways()
 	k := &kubelet{
-		mesh: m, objects: objects, istio: ic, factory: f,
+		mesh: m, objects: m.objects, istio: ic, factory: f,
 		deployments: f.Apps().V1().Deployments().Lister(), services: core.Services().Lister(), namespaces: core.Namespaces().Lister(),
 		accounts: core.ServiceAccounts().Lister(), configMaps: core.ConfigMaps().Lister(), secrets: core.Secrets().Lister(),
-		objectsOf: core.Pods().Lister(),
-		wake:      make(chan struct{}, 1), events: make(chan func(context.Context)),
+		objectsOf: core.Pods().Lister(), gateways: gateways.Lister(), istioFactory: istioFactory,
+		wake: make(chan struct{}, 1), events: make(chan func(context.Context)),
 		pods: map[string][]*pod{}, leaving: map[string]int{}, refused: map[string]*refusal{}, counter: map[string]int{},
 		slices: map[string]string{}, sidecars: map[string]string{},
 	}
@@ -93,7 +100,7 @@ func newKubelet(m *Mesh, objects *mesh.Objects) (*kubelet, error) {
 	for _, inf := range []cache.SharedIndexInformer{
 		f.Apps().V1().Deployments().Informer(), core.Services().Informer(), core.Namespaces().Informer(),
 		core.ServiceAccounts().Informer(), core.ConfigMaps().Informer(), core.Secrets().Informer(),
-		core.Pods().Informer(),
+		core.Pods().Informer(), gateways.Informer(),
 	} {
 		if _, err := inf.AddEventHandler(changed); err != nil {
 			return nil, fmt.Errorf("watch the API: %w", err)
@@ -120,7 +127,10 @@ func (k *kubelet) tell(ctx context.Context, f func(context.Context)) {
 // run works until ctx ends, then waits for the lives and ends of pods that are under way.
 func (k *kubelet) run(ctx context.Context) error {
 	k.factory.Start(ctx.Done())
+	k.istioFactory.Start(ctx.Done())
 	k.factory.WaitForCacheSync(ctx.Done())
+	k.istioFactory.WaitForCacheSync(ctx.Done())
+	defer k.istioFactory.Shutdown()
 	defer k.factory.Shutdown()
 	defer k.wg.Wait()
 	for {
@@ -138,6 +148,9 @@ func (k *kubelet) run(ctx context.Context) error {
 }
 
 func (k *kubelet) reconcile(ctx context.Context) error {
+	if err := k.ensureIngress(ctx); err != nil {
+		return err
+	}
 	all, err := k.deployments.List(labels.Everything())
 	if err != nil {
 		return err

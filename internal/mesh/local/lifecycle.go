@@ -69,7 +69,7 @@ func (k *kubelet) bringUp(ctx context.Context, p *pod) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return k.startApp(ctx, p) })
-	if p.hasSidecar() {
+	if p.hasProxy() {
 		g.Go(func() error { return k.startEnvoy(ctx, p) })
 	}
 	return g.Wait()
@@ -142,9 +142,7 @@ func (k *kubelet) end(ctx context.Context, p *pod) {
 	k.mesh.mu.Lock()
 	delete(k.mesh.pods, name)
 	k.mesh.mu.Unlock()
-	if p.hasSidecar() {
-		errs = append(errs, gone(k.istio.NetworkingV1().Sidecars(ns).Delete(ctx, name, metav1.DeleteOptions{})))
-	}
+	errs = append(errs, k.deleteOwn(ctx, p))
 	_, err := pods.Patch(ctx, name, types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`), metav1.PatchOptions{})
 	if err := errors.Join(append(errs, gone(err))...); err != nil && ctx.Err() == nil {
 		k.mesh.fail(fmt.Errorf("end of pod %s: %w", name, err))

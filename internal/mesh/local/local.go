@@ -52,12 +52,13 @@ type Mesh struct {
 	procs  *proc.Group
 	failed chan error
 
-	block  *block
-	api    *kubeapi.Server
-	rest   *rest.Config
-	sds    *sds.Server
-	naming *naming
-	istiod *proc.Process
+	block   *block
+	api     *kubeapi.Server
+	rest    *rest.Config
+	objects *mesh.Objects
+	sds     *sds.Server
+	naming  *naming
+	istiod  *proc.Process
 
 	istiodReady chan struct{} // closed when istiod answers, or never
 	cancel      context.CancelFunc
@@ -70,8 +71,9 @@ type Mesh struct {
 }
 
 var (
-	_ mesh.Env    = (*Mesh)(nil)
-	_ mesh.Caller = (*Mesh)(nil)
+	_ mesh.Env     = (*Mesh)(nil)
+	_ mesh.Caller  = (*Mesh)(nil)
+	_ mesh.Ingress = (*Mesh)(nil)
 )
 
 // New makes a mesh that is not up yet.
@@ -131,8 +133,7 @@ func (m *Mesh) Up(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	objects, err := mesh.NewObjects(m.rest)
-	if err != nil {
+	if m.objects, err = mesh.NewObjects(m.rest); err != nil {
 		return err
 	}
 	m.background(func() error {
@@ -142,10 +143,10 @@ func (m *Mesh) Up(ctx context.Context) (err error) {
 		close(m.istiodReady)
 		return nil
 	})
-	if err := m.createDefaults(ctx, objects); err != nil {
+	if err := m.createDefaults(ctx); err != nil {
 		return err
 	}
-	k, err := newKubelet(m, objects)
+	k, err := newKubelet(m)
 	if err != nil {
 		return err
 	}
@@ -253,8 +254,8 @@ func (m *Mesh) Admin(ctx context.Context, podName, method, path string) ([]byte,
 	if err != nil {
 		return nil, err
 	}
-	if !p.hasSidecar() {
-		return nil, fmt.Errorf("pod %s has no sidecar", podName)
+	if !p.hasProxy() {
+		return nil, fmt.Errorf("pod %s has no proxy", podName)
 	}
 	return m.ask(ctx, method, fmt.Sprintf("http://%s:%d%s", p.calls, adminPort, path))
 }

@@ -31,6 +31,7 @@ func (k *kubelet) newPod(d *appsv1.Deployment, hash string) (*pod, error) {
 		return nil, missing("service account "+account, err)
 	}
 	p.program = k.mesh.images[imageName(p.container().Image)]
+	p.program.Builtin = p.program.Builtin || p.isGateway()
 	if p.ip, p.calls, err = k.mesh.block.nextPod(); err != nil {
 		return nil, err
 	}
@@ -75,7 +76,7 @@ func (k *kubelet) podObject(d *appsv1.Deployment, ns *corev1.Namespace, hash str
 	template := d.Spec.Template.DeepCopy()
 	l := cloneLabels(template.Labels)
 	l[podLabel], l["pod-template-hash"] = name, hash
-	if injected(template, ns) {
+	if !isGateway(&template.ObjectMeta) && injected(template, ns) {
 		l[mesh.TLSModeLabel] = "istio"
 	}
 	controller := true

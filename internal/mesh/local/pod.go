@@ -57,11 +57,20 @@ type pod struct {
 	dead    error // why the program ended before
 }
 
-func (p *pod) nodeType() string             { return "sidecar" }
 func (p *pod) workload() string             { return p.owner }
 func (p *pod) container() *corev1.Container { return &p.object.Spec.Containers[0] }
 func (p *pod) appName() string              { return p.container().Name + " of " + p.object.Name }
 func (p *pod) hasSidecar() bool             { return p.object.Labels[mesh.TLSModeLabel] == "istio" }
+func (p *pod) isGateway() bool              { return isGateway(&p.object.ObjectMeta) }
+func (p *pod) hasProxy() bool               { return p.hasSidecar() || p.isGateway() }
+
+// nodeType is what Istio calls the pod's proxy.
+func (p *pod) nodeType() string {
+	if p.isGateway() {
+		return "router"
+	}
+	return "sidecar"
+}
 
 // port is where the program listens in place of a container port: at the port itself when there is no proxy in front.
 func (p *pod) port(containerPort int32) int {
@@ -128,7 +137,7 @@ func (k *kubelet) startEnvoy(ctx context.Context, p *pod) error {
 		return err
 	}
 	p.closeSDS = closeSDS
-	config, err := bootstrap(p, fmt.Sprintf("127.%d.0.1", m.block.n), xdsPort)
+	config, err := bootstrap(p, fmt.Sprintf("127.%d.0.1", m.block.n), m.block.unprivileged)
 	if err != nil {
 		return fmt.Errorf("configuration of the proxy of %s: %w", p.object.Name, err)
 	}
@@ -155,7 +164,7 @@ func (k *kubelet) startEnvoy(ctx context.Context, p *pod) error {
 	return m.await(ctx, envoy, func() error { return m.listening(ctx, p) })
 }
 
-// listening is nil when the pod's proxy is ready and has a listener for each container port.
+// listening is nil when the pod's proxy is ready and has a listener for each container port, a gateway's for what Gateways name.
 func (m *Mesh) listening(ctx context.Context, p *pod) error {
 	admin := fmt.Sprintf("http://%s:%d", p.calls, adminPort)
 	if err := m.get200(ctx, admin+"/ready"); err != nil {
@@ -167,6 +176,9 @@ func (m *Mesh) listening(ctx context.Context, p *pod) error {
 	}
 	listeners := string(body)
 	for _, port := range p.container().Ports {
+		if p.isGateway() {
+			break // it listens where Gateways say
+		}
 		if address := fmt.Sprintf("::%s:%d\n", p.ip, port.ContainerPort); !strings.Contains(listeners, address) {
 			return fmt.Errorf("its proxy does not listen at %s:%d yet", p.ip, port.ContainerPort)
 		}

@@ -133,7 +133,10 @@ func (k *kubelet) writeSidecars(ctx context.Context) error {
 }
 
 func (k *kubelet) writeSidecar(ctx context.Context, p *pod) error {
-	if !p.hasSidecar() {
+	switch {
+	case p.isGateway():
+		return k.writeBind(ctx, p)
+	case !p.hasSidecar():
 		return nil
 	}
 	services, err := k.sortedServices()
