@@ -115,7 +115,7 @@ func table() map[string]kind {
 func Compile(set *Set, steps []scenario.Step, opts Options) (Compiled, error) {
 	c := &compiler{
 		base: set, set: set.clone(), opts: opts, steps: steps, table: table(),
-		changes: map[key]*Change{}, routes: map[key]*routing{}, claims: map[string]claim{},
+		changes: map[key]*Change{}, routes: map[key]*routing{}, claims: map[string]claim{}, made: map[string]string{},
 	}
 	for _, s := range ordered(steps) {
 		c.step = s
@@ -184,6 +184,7 @@ type compiler struct {
 	order    []key
 	routes   map[key]*routing
 	claims   map[string]claim
+	made     map[string]string // the names of the policies that steps made, by the steps' paths
 	unproven []Unproven
 	missed   []Proof // of the manifest at work: of faults that no request of the load comes to
 	problems scenario.Problems

@@ -57,6 +57,7 @@ func authorize(c *compiler, s scenario.Step) {
 		policy.Rules = append(policy.Rules, accessRule(r))
 	}
 	u := c.newPolicy("AuthorizationPolicy", "authorize", c.opts.Namespace, spec.Workload)
+	c.made[s.Path] = u.GetName()
 	if spec.DryRun {
 		u.SetAnnotations(map[string]string{dryRun: "true"})
 	}

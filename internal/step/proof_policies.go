@@ -22,13 +22,7 @@ func (c *compiler) proveMode(mode string, workload map[string]string) []Proof {
 		return nil
 	}
 	step := c.step.String()
-	sum := func(predicate string) string {
-		parts := make([]string, len(services))
-		for i, name := range services {
-			parts[i] = fmt.Sprintf("records(%q%s).count", name, predicate)
-		}
-		return strings.Join(parts, " + ")
-	}
+	sum := func(predicate string) string { return arrived(services, predicate) }
 	some := sum("") + " > 0"
 	switch {
 	case mode == "STRICT" && c.opts.Plaintext:
@@ -41,6 +35,15 @@ func (c *compiler) proveMode(mode string, workload map[string]string) []Proof {
 		return []Proof{{step, "every request came without TLS", sum(`, principal != ""`) + " == 0 && " + some}}
 	}
 	return []Proof{{step, "requests arrived", some}}
+}
+
+// arrived is how many requests came to the services' proxies, of those that fit the predicate, which begins with a comma.
+func arrived(services []string, predicate string) string {
+	parts := make([]string, len(services))
+	for i, name := range services {
+		parts[i] = fmt.Sprintf("records(%q%s).count", name, predicate)
+	}
+	return strings.Join(parts, " + ")
 }
 
 // servicesOf are the services whose pods have the labels: the load's target alone, when it is one of them.
@@ -100,12 +103,13 @@ func inbound(services []string, filter, counter string) string {
 func proveAuthorize(c *compiler, s scenario.Step) []Proof {
 	spec := s.Spec.(*scenario.Authorize)
 	return c.proveAccess(access{
-		workload: spec.Workload, action: spec.Action, denyAll: spec.DenyAll, dryRun: spec.DryRun,
+		name: c.made[s.Path], workload: spec.Workload, action: spec.Action, denyAll: spec.DenyAll, dryRun: spec.DryRun,
 	})
 }
 
 // access is what a policy does, its rules apart.
 type access struct {
+	name            string
 	workload        map[string]string
 	action          string // "" is ALLOW
 	denyAll, dryRun bool
@@ -127,16 +131,23 @@ func (c *compiler) proveAccess(a access) []Proof {
 		prefix = ".*shadow_"
 	}
 	allowed, denied := inbound(services, "rbac", prefix+"allowed"), inbound(services, "rbac", prefix+"denied")
-	step, judged := c.step.String(), ""
+	text, expr := "the callee's proxy judged requests by a policy", allowed+" + "+denied+" > 0"
+	isDenial := a.action == "DENY"
+	if none := a.denyAll && !isDenial && !c.isAllowedBesides(a.workload); isDenial || none {
+		text, expr = "the callee's proxy refused requests", denied+" > 0"
+		policy := "policy[" + a.name + "]"
+		if none {
+			policy = "matched_policy[none]" // no policy allowed them
+		}
+		if !a.dryRun {
+			text += " by the policy, as its access log says"
+			expr += " && " + arrived(services, fmt.Sprintf(", details.contains(%q)", policy)) + " > 0"
+		}
+	}
 	if a.dryRun {
-		judged = ", and only counted it"
+		text += ", and only counted it"
 	}
-	switch {
-	case a.action == "DENY" || a.denyAll && !c.isAllowedBesides(a.workload):
-		return []Proof{{step, "the callee's proxy refused requests by a policy" + judged, denied + " > 0"}}
-	default:
-		return []Proof{{step, "the callee's proxy judged requests by a policy" + judged, allowed + " + " + denied + " > 0"}}
-	}
+	return []Proof{{c.step.String(), text, expr}}
 }
 
 // isAllowedBesides says whether another policy allows some requests to pods of the load's target.

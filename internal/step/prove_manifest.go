@@ -56,7 +56,7 @@ func (c *compiler) proveObject(before, u *unstructured.Unstructured) []Proof {
 	case security + "/AuthorizationPolicy":
 		spec := specOf(u)
 		return c.proveAccess(access{
-			workload: selectorOf(u), action: str(spec, "action"), denyAll: len(mapsIn(spec, "rules")) == 0,
+			name: u.GetName(), workload: selectorOf(u), action: str(spec, "action"), denyAll: len(mapsIn(spec, "rules")) == 0,
 			dryRun: u.GetAnnotations()[dryRun] == "true",
 		})
 	case networking + "/Gateway":
