@@ -1,6 +1,6 @@
 # Squall: each target is one line that calls go or a script. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help build scenario scenarios soak tools test check bench accuracy schema clean
+.PHONY: help build scenario scenarios soak tools test check bench accuracy overhead schema clean
 
 # Set on the command line alone: shells and systems set variables with these names for other ends.
 NAME =
@@ -37,7 +37,10 @@ bench: tools build ## Measure speed and memory, print a table, write reports/ben
 	go run ./internal/bench -squall bin/squall -json reports/bench.json $(ARGS)
 
 accuracy: build ## Measure how near the mesh comes to the percentages of its rules, and write docs/accuracy.md
-	go run ./scripts/accuracy -squall bin/squall
+	go run ./scripts/figures accuracy
+
+overhead: build ## Measure what the mesh costs beside none, print the table, and write docs/overhead.md
+	go run ./scripts/figures overhead
 
 schema: build ## Print the JSON Schema of scenarios
 	bin/squall schema

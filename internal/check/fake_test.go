@@ -18,6 +18,7 @@ type memory struct {
 	proxies []record.Proxy
 	load    map[string]record.Load
 	files   map[string]any
+	usage   map[string][]record.PodUsage
 }
 
 var _ Reader = (*memory)(nil)
@@ -69,6 +70,14 @@ func (m *memory) PhaseProxies(string) ([]record.Proxy, error) {
 		return nil, absentFile("proxies.json")
 	}
 	return m.proxies, nil
+}
+
+func (m *memory) Usage(phase string, when record.When) ([]record.PodUsage, error) {
+	u, ok := m.usage[phase+"/"+string(when)]
+	if !ok {
+		return nil, absentFile("usage." + string(when) + ".json")
+	}
+	return u, nil
 }
 
 func (m *memory) Load(phase string) (record.Load, error) {

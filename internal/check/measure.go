@@ -22,6 +22,8 @@ const (
 	mCounter
 	mGauge
 	mRecords
+	mCPU
+	mMemory
 )
 
 // measure is one quantity that a statement reads.
@@ -80,6 +82,10 @@ func (m *measure) unit() string {
 		default:
 			return "1/s"
 		}
+	case mCPU:
+		return "cores"
+	case mMemory:
+		return "MiB"
 	default:
 		return "events"
 	}
@@ -112,7 +118,7 @@ func faultStats() map[string]string {
 func measureNames() []string {
 	names := []string{
 		"count", "ratio", "rate", "percentile", "mean", "min", "max", "load", "counter", "gauge", "cluster", "proxy",
-		"elsewhere", "records", "access", "delta", "abs",
+		"elsewhere", "records", "access", "delta", "abs", "cpu", "memory",
 	}
 	for n := range percentileNames() {
 		names = append(names, n)

@@ -147,6 +147,8 @@ func (c *compiler) called(e ast.Expr) (*measure, error) {
 		return c.stat(e, podSet{})
 	case "cluster":
 		return c.cluster(e, podSet{})
+	case "cpu", "memory":
+		return c.usage(e)
 	case "delta":
 		return c.delta(e)
 	case "proxy":

@@ -17,6 +17,7 @@ type Records interface {
 	Stats(phase, pod, when string) (record.Stats, error) // when is "before" or "after"
 	PhaseProxies(phase string) ([]record.Proxy, error)
 	Load(phase string) (record.Load, error)
+	Usage(phase string, when record.When) ([]record.PodUsage, error)
 }
 
 // phase reads one phase's measures. All measures are wanted before the first is read, so that one pass over the
@@ -67,6 +68,8 @@ func (p *phase) read(m *measure, confidence float64) reading {
 	switch m.kind {
 	case mLoad:
 		return p.ofLoad(m)
+	case mCPU, mMemory:
+		return p.ofUsage(m)
 	case mCounter, mGauge:
 		return p.ofStats(m)
 	case mRecords:

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"k8s.io/client-go/rest"
+
+	"squall/internal/record"
 )
 
 // Env is one mesh. Up is called once; Down is safe after a failed Up and may be called twice.
@@ -53,6 +55,11 @@ type Capture interface {
 type Caller interface {
 	// CallAddress is the IP address at which the pod's proxy listens for calls to other services.
 	CallAddress(pod string) (string, error)
+}
+
+// Meter is an Env that can tell what the processes of pods have used since they started: by pod, then by its parts.
+type Meter interface {
+	Usage(pods []string) (map[string]map[string]record.Usage, error)
 }
 
 // RootNamespace is Istio's root namespace, whose policies hold for the whole mesh.

@@ -44,7 +44,7 @@ func (r *runner) phase(ctx context.Context, p *plan.Phase) error {
 		return err
 	}
 	spec.WarmUp = 0
-	if err := r.snapshot(ctx, p.Name, record.Before); err != nil {
+	if err := errors.Join(r.snapshot(ctx, p.Name, record.Before), r.usage(ctx, p.Name, record.Before)); err != nil {
 		return err
 	}
 	requests, err := r.Record.RequestWriter(p.Name)
@@ -58,7 +58,7 @@ func (r *runner) phase(ctx context.Context, p *plan.Phase) error {
 	result, loadErr := r.load(ctx, p, spec, requests)
 	gather, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), gatherWithin, fmt.Errorf("not within %s", gatherWithin))
 	defer cancel()
-	incomplete := errors.Join(r.snapshot(gather, p.Name, record.After), capture.Stop())
+	incomplete := errors.Join(r.usage(gather, p.Name, record.After), r.snapshot(gather, p.Name, record.After), capture.Stop())
 	if result == nil {
 		return errors.Join(loadErr, incomplete) // no load: that is not a load of 0 requests
 	}

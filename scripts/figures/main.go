@@ -1,4 +1,4 @@
-// Command accuracy measures how near the mesh comes to the percentages of its rules, and writes the table of docs/accuracy.md.
+// Command figures measures what the pages docs/accuracy.md and docs/overhead.md say, and writes their tables.
 package main
 
 import (
@@ -40,15 +40,57 @@ type figure struct {
 
 func main() {
 	squall := flag.String("squall", "bin/squall", "the program")
-	page := flag.String("page", "docs/accuracy.md", "the page")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, *squall, *page)
+	err := run(ctx, *squall, flag.Arg(0))
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+}
+
+// run measures one page's figures, prints them and writes them.
+func run(ctx context.Context, squall, name string) error {
+	pages := map[string]func(context.Context, string) (string, error){"accuracy": accuracy, "overhead": overhead}
+	measure := pages[name]
+	if measure == nil {
+		return fmt.Errorf("usage: figures accuracy|overhead, not %q", name)
+	}
+	page := "docs/" + name + ".md"
+	text, err := os.ReadFile(page)
+	if err != nil {
+		return err
+	}
+	head, rest, ok := strings.Cut(string(text), begin)
+	_, tail, closed := strings.Cut(rest, end)
+	if !ok || !closed {
+		return fmt.Errorf("%s: no place for the table: write %q and %q", page, begin, end)
+	}
+	table, err := measure(ctx, squall)
+	if err != nil {
+		return err
+	}
+	fmt.Print(table)
+	return os.WriteFile(page, []byte(head+begin+table+end+tail), 0o644)
+}
+
+// accuracy measures every rule at several percentages.
+func accuracy(ctx context.Context, squall string) (string, error) {
+	var table strings.Builder
+	fmt.Fprintf(&table, "Measured on %s.\n\n", time.Now().UTC().Format(time.DateOnly))
+	table.WriteString("| rule | percent | requests | measured | distance | in standard deviations | 99 % interval |\n|---|---|---|---|---|---|---|\n")
+	for _, r := range rules() {
+		for _, p := range []int{1, 10, 33, 50, 90} {
+			f, err := measure(ctx, squall, r, p)
+			if err != nil {
+				return "", err
+			}
+			fmt.Fprint(os.Stderr, f)
+			table.WriteString(f.String())
+		}
+	}
+	return table.String(), nil
 }
 
 func rules() []rule {
@@ -62,49 +104,15 @@ func rules() []rule {
 	}
 }
 
-func run(ctx context.Context, squall, page string) error {
-	text, err := os.ReadFile(page)
-	if err != nil {
-		return err
-	}
-	head, rest, ok := strings.Cut(string(text), begin)
-	_, tail, closed := strings.Cut(rest, end)
-	if !ok || !closed {
-		return fmt.Errorf("%s: no place for the table: write %q and %q", page, begin, end)
-	}
-	var table strings.Builder
-	fmt.Fprintf(&table, "Measured on %s.\n\n", time.Now().UTC().Format(time.DateOnly))
-	table.WriteString("| rule | percent | requests | measured | distance | in standard deviations | 99 % interval |\n|---|---|---|---|---|---|---|\n")
-	for _, r := range rules() {
-		for _, p := range []int{1, 10, 33, 50, 90} {
-			f, err := measure(ctx, squall, r, p)
-			if err != nil {
-				return err
-			}
-			fmt.Fprint(os.Stderr, f)
-			table.WriteString(f.String())
-		}
-	}
-	return os.WriteFile(page, []byte(head+begin+table.String()+end+tail), 0o644)
-}
-
-// measure runs the rule's scenario. A run that does not pass is an error: its figure would say nothing.
+// measure runs the rule's scenario.
 func measure(ctx context.Context, squall string, r rule, percent int) (figure, error) {
-	args := []string{"run", r.scenario, "-o", "json"}
-	for _, s := range r.set(percent) {
-		args = append(args, "--set", s)
+	var flags []string
+	for _, set := range r.set(percent) {
+		flags = append(flags, "--set", set)
 	}
-	out, err := exec.CommandContext(ctx, squall, args...).Output()
-	var failed *exec.ExitError
-	if errors.As(err, &failed) {
-		return figure{}, fmt.Errorf("%s %s: %w\n%s", squall, strings.Join(args, " "), err, failed.Stderr)
-	}
+	result, err := runScenario(ctx, squall, r.scenario, flags...)
 	if err != nil {
 		return figure{}, err
-	}
-	var result check.Result
-	if err := json.NewDecoder(bytes.NewReader(out)).Decode(&result); err != nil {
-		return figure{}, fmt.Errorf("%s: %w", r.scenario, err)
 	}
 	for _, phase := range result.Phases {
 		for _, o := range phase.Outcomes {
@@ -124,4 +132,21 @@ func (f figure) String() string {
 	distance := *f.measure.Value - p
 	return fmt.Sprintf("| %s | %d %% | %d | %.2f %% | %+.2f points | %+.1f | %.2f %% to %.2f %% |\n", f.rule, f.percent, f.measure.N,
 		100**f.measure.Value, 100*distance, distance/math.Sqrt(p*(1-p)/n), 100**f.measure.Lo, 100**f.measure.Hi)
+}
+
+// runScenario runs a scenario. A run that does not pass is an error: its figures would say nothing.
+func runScenario(ctx context.Context, squall, name string, flags ...string) (result check.Result, err error) {
+	args := append([]string{"run", name, "-o", "json"}, flags...)
+	out, err := exec.CommandContext(ctx, squall, args...).Output()
+	var failed *exec.ExitError
+	if errors.As(err, &failed) {
+		return result, fmt.Errorf("%s %s: %w\n%s", squall, strings.Join(args, " "), err, failed.Stderr)
+	}
+	if err == nil {
+		err = json.NewDecoder(bytes.NewReader(out)).Decode(&result)
+	}
+	if err != nil {
+		return result, fmt.Errorf("%s: %w", name, err)
+	}
+	return result, nil
 }
