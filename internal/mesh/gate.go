@@ -155,15 +155,16 @@ func readSync(ctx context.Context, env Env) (map[string]map[string]syncState, er
 	return out, nil
 }
 
-// AwaitSettled waits until each of the proxies has acknowledged all that istiod sent to it, and serves no connection by a
-// listener from before: Envoy lets connections live on by the old one for its drain time.
+// AwaitSettled waits until each of the proxies has acknowledged all that istiod sent to it, has what its new listeners wait for, and
+// serves no connection by a listener from before: Envoy lets connections live on by the old one for its drain time. A listener waits
+// for a Secret that is not there for 15 s and then serves without it.
 func AwaitSettled(ctx context.Context, env Env, proxies []record.Proxy) error {
 	if err := awaitAcknowledged(ctx, env, proxies); err != nil {
 		return err
 	}
 	return poll(ctx, pollEvery, func() (bool, error, error) {
 		for _, p := range proxies {
-			if why, err := draining(ctx, env, p.Pod); why != nil || err != nil {
+			if why, err := turning(ctx, env, p.Pod); why != nil || err != nil {
 				return false, why, err
 			}
 		}
@@ -171,19 +172,23 @@ func AwaitSettled(ctx context.Context, env Env, proxies []record.Proxy) error {
 	})
 }
 
-// draining says what of a proxy's listeners is still draining, nil when nothing is.
-func draining(ctx context.Context, env Env, pod string) (why, err error) {
-	filter := url.Values{"format": {"json"}, "filter": {`^listener_manager\.total_(listeners|filter_chains)_draining$`}}
+// turning says what of a proxy's listeners is not in use yet or still draining, nil when nothing is.
+func turning(ctx context.Context, env Env, pod string) (why, err error) {
+	filter := url.Values{"format": {"json"}, "filter": {`^listener_manager\.total_(listeners_warming|(listeners|filter_chains)_draining)$`}}
 	stats, err := readStats(ctx, env, pod, filter)
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range []string{"listener_manager.total_listeners_draining", "listener_manager.total_filter_chains_draining"} {
+	for name, what := range map[string]string{
+		"listener_manager.total_listeners_warming":      "waits for what a new listener needs, such as the Secret of a Gateway",
+		"listener_manager.total_listeners_draining":     "still serves connections by a configuration from before",
+		"listener_manager.total_filter_chains_draining": "still serves connections by a configuration from before",
+	} {
 		switch n, ok := stats[name]; {
 		case !ok:
 			return nil, fmt.Errorf("the proxy of %s does not list %s: its stats matcher drops it", pod, name)
 		case n > 0:
-			return fmt.Errorf("the proxy of %s still serves connections by a configuration from before (%s = %d)", pod, name, n), nil
+			return fmt.Errorf("the proxy of %s %s (%s = %d)", pod, what, name, n), nil
 		}
 	}
 	return nil, nil

@@ -122,6 +122,9 @@ func (b *builder) addFixtures(fixtures []manifest) {
 	}
 	b.plan.Fixtures = slices.Concat(before, objects, after)
 	b.objects = slices.Clone(b.plan.Fixtures)
+	if ingress := mesh.IngressService(); namesIngress(&s.Spec) && !slices.ContainsFunc(b.objects, func(o *unstructured.Unstructured) bool { return idOf(o) == idOf(ingress) }) {
+		b.objects = append(b.objects, ingress) // Istio's installation has it
+	}
 }
 
 // without leaves out an object of Squall's own that a fixture has too: where it says nothing that the fixture could contradict.

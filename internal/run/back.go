@@ -115,7 +115,7 @@ func (r *runner) undo(ctx context.Context, failure error) record.Rollback {
 // were not there before, it can only be awaited that they acknowledge all.
 func (r *runner) awaitBack(ctx context.Context) error {
 	if r.workloads {
-		proxies, err := awaitReady(ctx, r.Env, r.objects, r.Plan.Namespaces)
+		proxies, err := awaitReady(ctx, r.Env, r.objects, namespaces(r.Plan))
 		if err == nil {
 			err = r.enlist(ctx, proxies)
 		}

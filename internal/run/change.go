@@ -48,7 +48,7 @@ func (r *runner) applyChanges(ctx context.Context, p *plan.Phase) (sent time.Tim
 		return sent, nil
 	}
 	r.workloads = true
-	proxies, err := awaitReady(ctx, r.Env, r.objects, r.Plan.Namespaces)
+	proxies, err := awaitReady(ctx, r.Env, r.objects, namespaces(r.Plan))
 	if err != nil {
 		return sent, err
 	}
@@ -125,11 +125,9 @@ func (r *runner) awaitChanges(ctx context.Context, p *plan.Phase, start time.Tim
 			clear(latest)
 			marked = true
 		}
-		concerned := r.proxies
-		if c.Host != "" {
-			if concerned = mesh.Knows(r.configs, r.proxies, c.Host); len(concerned) == 0 {
-				return nil, fmt.Errorf("%s: no proxy knows the host %s", c.Step, c.Host)
-			}
+		concerned, err := r.concerned(ctx, &c)
+		if err != nil {
+			return nil, err
 		}
 		live, err := mesh.AwaitLive(ctx, r.Env, concerned, c.Marks, start)
 		if err != nil {
@@ -146,5 +144,23 @@ func (r *runner) awaitChanges(ctx context.Context, p *plan.Phase, start time.Tim
 		out = append(out, l)
 	}
 	slices.SortFunc(out, func(a, b mesh.Live) int { return strings.Compare(a.Pod, b.Pod) })
+	return out, nil
+}
+
+// concerned are the proxies that have a change's marks when it is live.
+func (r *runner) concerned(ctx context.Context, c *plan.Change) ([]record.Proxy, error) {
+	out := r.proxies
+	if c.Host != "" {
+		if out = mesh.Knows(r.configs, r.proxies, c.Host); len(out) == 0 {
+			return nil, fmt.Errorf("%s: no proxy knows the host %s", c.Step, c.Host)
+		}
+	}
+	out, err := mesh.Followers(ctx, r.objects, c.After, out)
+	if err == nil && len(out) == 0 {
+		err = fmt.Errorf("no proxy follows %s: none is of a gateway that the Gateways in its spec.gateways select", mesh.RefOf(c.After))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.Step, err)
+	}
 	return out, nil
 }

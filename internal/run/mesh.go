@@ -3,6 +3,7 @@ package run
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"squall/internal/mesh"
 	"squall/internal/plan"
@@ -25,13 +26,26 @@ func Deploy(ctx context.Context, env mesh.Env, p *plan.Plan) (*mesh.Objects, []r
 			return objects, nil, err
 		}
 	}
+	if bringer, ok := env.(mesh.Ingress); ok && p.NeedsIngress() {
+		if err := bringer.BringIngress(ctx); err != nil {
+			return objects, nil, err
+		}
+	}
 	for _, o := range p.Fixtures {
 		if _, err := objects.Apply(ctx, o); err != nil {
 			return objects, nil, fmt.Errorf("fixtures: %w", err)
 		}
 	}
-	proxies, err := awaitReady(ctx, env, objects, p.Namespaces)
+	proxies, err := awaitReady(ctx, env, objects, namespaces(p))
 	return objects, proxies, err
+}
+
+// namespaces are those whose proxies the plan has to do with.
+func namespaces(p *plan.Plan) []string {
+	if p.NeedsIngress() {
+		return append(slices.Clone(p.Namespaces), mesh.RootNamespace)
+	}
+	return p.Namespaces
 }
 
 // awaitReady waits until the workloads of the namespaces serve and every proxy knows them, and returns the proxies.
