@@ -54,6 +54,9 @@ func (a *app) printMesh(st meshState, to format, end string) error {
 		}
 		fmt.Fprintf(&b, "  curl -H 'Host: %s' http://%s/     # through the sidecar of squall-load\n", net.JoinHostPort(host, port), net.JoinHostPort(st.Caller, port))
 	}
+	if st.Gateway != "" {
+		fmt.Fprintf(&b, "  http://%s/     # the ingress gateway's port 80: for curl and browsers\n", st.Gateway)
+	}
 	fmt.Fprintf(&b, "\nlogs: %s\n", st.Logs)
 	_, err := fmt.Fprint(a.stdout, b.String())
 	return err

@@ -28,6 +28,8 @@ type meshState struct {
 	Dir        string        `json:"dir"`  // working folder of the processes
 	// Caller is the address at which the proxy of the load generator's pod takes calls to services.
 	Caller string `json:"caller,omitempty"`
+	// Gateway is ip:port at which the ingress gateway takes what its Service takes at port 80, where Gateways open the mesh.
+	Gateway string `json:"gateway,omitempty"`
 	// Services are host:port of the mesh's services, as Caller takes them.
 	Services []string `json:"services,omitempty"`
 	// Error is why the mesh ended by itself.

@@ -176,6 +176,9 @@ func (a *app) serve(ctx context.Context, f *upFlags, st *meshState, p *plan.Plan
 	if st.Caller, err = callerOf(env, proxies); err != nil {
 		return err
 	}
+	if st.Gateway, err = mesh.IngressAddress(broken, objects, "80"); err != nil {
+		return err
+	}
 	st.Services, st.Ready = services(p.Fixtures, f.namespace), true
 	if err := errors.Join(os.WriteFile(st.Kubeconfig, env.Kubeconfig(f.namespace), 0o600), st.write()); err != nil {
 		return err
