@@ -3,16 +3,13 @@ package report
 import (
 	"bytes"
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
@@ -21,44 +18,11 @@ import (
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 
+	"squall/internal/browsertest"
 	"squall/internal/check"
 )
 
 var shots = flag.String("shots", "", "a folder to write screenshots of the report to")
-
-func chromium() (string, error) {
-	if p := os.Getenv("SQUALL_CHROMIUM"); p != "" {
-		return p, nil
-	}
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
-		if p, err := exec.LookPath(name); err == nil {
-			return p, nil
-		}
-	}
-	return "", errors.New("no Chromium: install it (apt-get install -y chromium) or set SQUALL_CHROMIUM to its path")
-}
-
-// browser starts Chromium and returns the context of one tab.
-func browser(t *testing.T) context.Context {
-	t.Helper()
-	path, err := chromium()
-	if err != nil {
-		t.Fatal(err)
-	}
-	opts := []chromedp.ExecAllocatorOption{
-		chromedp.ExecPath(path), chromedp.UserDataDir(t.TempDir()), chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU,
-		chromedp.NoFirstRun, chromedp.NoDefaultBrowserCheck,
-		chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true),
-		chromedp.WSURLReadTimeout(60 * time.Second),
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	t.Cleanup(cancel)
-	ctx, cancel = chromedp.NewExecAllocator(ctx, opts...)
-	t.Cleanup(cancel)
-	ctx, cancel = chromedp.NewContext(ctx)
-	t.Cleanup(cancel)
-	return ctx
-}
 
 // watch collects all that a report must not do: errors, console output, dialogs, and requests but for itself.
 type watch struct {
@@ -106,7 +70,7 @@ type look struct {
 }
 
 func TestHTMLInBrowser(t *testing.T) {
-	ctx := browser(t)
+	ctx := browsertest.Open(t)
 	var w watch
 	if err := chromedp.Listen(ctx, w.event); err != nil {
 		t.Fatal(err)
@@ -187,7 +151,7 @@ func visit(t *testing.T, ctx context.Context, url, name, heading string, l look)
 
 // TestHTMLByKeyboard opens the first object's difference with Tab and Enter alone.
 func TestHTMLByKeyboard(t *testing.T) {
-	ctx := browser(t)
+	ctx := browsertest.Open(t)
 	url := writeReport(t, sample())
 	if err := chromedp.Do(ctx, chromedp.Navigate(url)); err != nil {
 		t.Fatal(err)
@@ -215,7 +179,7 @@ func TestHTMLByKeyboard(t *testing.T) {
 
 // TestHTMLPrint shows that what is folded on the screen is on paper.
 func TestHTMLPrint(t *testing.T) {
-	ctx := browser(t)
+	ctx := browsertest.Open(t)
 	if err := chromedp.Do(ctx, chromedp.Navigate(writeReport(t, sample()))); err != nil {
 		t.Fatal(err)
 	}
