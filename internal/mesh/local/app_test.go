@@ -75,9 +75,10 @@ func serveHTTP(stubborn bool) error {
 	return srv.Serve(l)
 }
 
-// callOn answers with what url answers.
+// callOn answers with what url answers, by a connection of its own.
 func callOn(w http.ResponseWriter, url string) {
-	resp, err := http.Get(url)
+	c := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := c.Get(url)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadGateway)
 		return

@@ -8,8 +8,11 @@ import (
 	"path/filepath"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
+	"squall/internal/mesh"
 	"squall/internal/proc"
 )
 
@@ -60,8 +63,12 @@ func (m *Mesh) startIstiod(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("certificate of istiod: %w", err)
 	}
+	binds, err := m.istiodNames(ctx)
+	if err != nil {
+		return err
+	}
 	m.istiod, err = m.procs.Start(ctx, proc.Spec{
-		Name: "istiod", Path: m.opts.Tools.Istiod, Dir: dir, Env: istiodEnv(dir), LogFile: m.opts.Log("istiod"),
+		Name: "istiod", Path: m.opts.Tools.Istiod, Dir: dir, Env: istiodEnv(dir), LogFile: m.opts.Log("istiod"), Binds: binds,
 		Args: append([]string{
 			"discovery", "--registries=Kubernetes", "--kubeconfig=" + kubeconfig, "--meshConfig=" + meshConfig,
 			"--grpcAddr=" + m.block.control(xdsPort), "--secureGRPCAddr=" + m.block.control(xdsTLSPort), "--httpAddr=" + m.block.control(debugPort), "--httpsAddr=",
@@ -106,4 +113,26 @@ func (m *Mesh) await(ctx context.Context, p *proc.Process, try func() error) err
 func (m *Mesh) get200(ctx context.Context, url string) error {
 	_, err := m.ask(ctx, http.MethodGet, url)
 	return err
+}
+
+// istiodPod stands for istiod where a pod without a proxy is asked for.
+func istiodPod(dir string) *pod {
+	return &pod{
+		object: &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "istiod", Namespace: mesh.RootNamespace}},
+		hosts:  hosts{path: filepath.Join(dir, "istiod.hosts")},
+	}
+}
+
+// istiodNames are the files by which istiod knows services by name, since it fetches the keys of tokens from them. Where programs
+// cannot have names of their own it does without.
+func (m *Mesh) istiodNames(ctx context.Context) ([]proc.Bind, error) {
+	select {
+	case <-m.naming.known:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	if m.naming.err != nil {
+		return nil, nil
+	}
+	return m.naming.bindsOf(m.istiodHosts), nil
 }

@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/informers"
 	appslisters "k8s.io/client-go/listers/apps/v1"
 	corelisters "k8s.io/client-go/listers/core/v1"
+	discoverylisters "k8s.io/client-go/listers/discovery/v1"
 	"k8s.io/client-go/tools/cache"
 
 	"squall/internal/mesh"
@@ -44,6 +45,7 @@ type kubelet struct {
 	secrets     corelisters.SecretLister
 	objectsOf   corelisters.PodLister
 	gateways    istiolisters.GatewayLister
+	slicesBy    discoverylisters.EndpointSliceLister
 
 	wake   chan struct{} // something changed; holds one
 	events chan func(context.Context)
@@ -56,6 +58,8 @@ type kubelet struct {
 	slices   map[string]string   // what was last written, by namespace/service
 	sidecars map[string]string   // what was last written, by pod
 	ingress  bool                // the ingress gateway was brought
+
+	unforwarded string // what was last said of cluster IPs
 }
 
 // refusal is a template that the kubelet cannot make a pod of.
@@ -90,7 +94,8 @@ func newKubelet(m *Mesh) (*kubelet, error) {
 		deployments: f.Apps().V1().Deployments().Lister(), services: core.Services().Lister(), namespaces: core.Namespaces().Lister(),
 		accounts: core.ServiceAccounts().Lister(), configMaps: core.ConfigMaps().Lister(), secrets: core.Secrets().Lister(),
 		objectsOf: core.Pods().Lister(), gateways: gateways.Lister(), istioFactory: istioFactory,
-		wake: make(chan struct{}, 1), events: make(chan func(context.Context)),
+		slicesBy: f.Discovery().V1().EndpointSlices().Lister(),
+		wake:     make(chan struct{}, 1), events: make(chan func(context.Context)),
 		pods: map[string][]*pod{}, leaving: map[string]int{}, refused: map[string]*refusal{}, counter: map[string]int{},
 		slices: map[string]string{}, sidecars: map[string]string{},
 	}
@@ -100,7 +105,7 @@ func newKubelet(m *Mesh) (*kubelet, error) {
 	for _, inf := range []cache.SharedIndexInformer{
 		f.Apps().V1().Deployments().Informer(), core.Services().Informer(), core.Namespaces().Informer(),
 		core.ServiceAccounts().Informer(), core.ConfigMaps().Informer(), core.Secrets().Informer(),
-		core.Pods().Informer(), gateways.Informer(),
+		core.Pods().Informer(), gateways.Informer(), f.Discovery().V1().EndpointSlices().Informer(),
 	} {
 		if _, err := inf.AddEventHandler(changed); err != nil {
 			return nil, fmt.Errorf("watch the API: %w", err)
@@ -176,7 +181,7 @@ func (k *kubelet) reconcile(ctx context.Context) error {
 	for _, key := range sortedKeys(want) {
 		errs = append(errs, k.scale(ctx, key, want[key]))
 	}
-	errs = append(errs, k.writeHosts(k.sorted()...), k.writeSidecars(ctx), k.writeSlices(ctx))
+	errs = append(errs, k.writeHosts(append(k.sorted(), k.mesh.istiodHosts)...), k.writeSidecars(ctx), k.writeSlices(ctx), k.forwardClusterIPs())
 	for _, key := range sortedKeys(want) {
 		errs = append(errs, k.writeStatus(ctx, key, want[key]))
 	}

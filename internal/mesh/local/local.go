@@ -18,6 +18,7 @@ import (
 
 	"k8s.io/client-go/rest"
 
+	"squall/internal/forward"
 	"squall/internal/kubeapi"
 	"squall/internal/mesh"
 	"squall/internal/proc"
@@ -60,6 +61,9 @@ type Mesh struct {
 	naming  *naming
 	istiod  *proc.Process
 
+	istiodHosts *pod               // the kubelet's loop alone writes its names
+	forwarder   *forward.Forwarder // of cluster IPs
+
 	istiodReady chan struct{} // closed when istiod answers, or never
 	cancel      context.CancelFunc
 	wg          sync.WaitGroup
@@ -91,7 +95,7 @@ func New(opts Options) (*Mesh, error) {
 	}
 	m := &Mesh{
 		opts: opts, images: table, facts: facts, failed: make(chan error, 1), pods: map[string]*pod{}, istiodReady: make(chan struct{}),
-		log: newAccessLogs(), cancel: func() {},
+		log: newAccessLogs(), cancel: func() {}, forwarder: forward.New(),
 		http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16, DisableCompression: true}},
 		probes: &http.Client{
 			Transport:     &http.Transport{DisableKeepAlives: true, DisableCompression: true},
@@ -120,6 +124,10 @@ func (m *Mesh) Up(ctx context.Context) (err error) {
 	live, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	m.cancel = cancel
 	m.background(func() error { return m.naming.learn(live, m.opts.Dir) })
+	m.istiodHosts = istiodPod(m.opts.Dir)
+	if err := m.istiodHosts.hosts.update(hostsLines(m.istiodHosts, nil, m.naming.machine)); err != nil {
+		return fmt.Errorf("names for istiod: %w", err)
+	}
 	m.rest = &rest.Config{Host: "http://" + m.block.control(apiPort), QPS: -1}
 	prefix, err := netip.ParsePrefix(m.block.serviceCIDR())
 	if err != nil {
@@ -211,6 +219,7 @@ func (m *Mesh) end(ctx context.Context) error {
 		errs = append(errs, m.sds.Close())
 	}
 	m.wg.Wait()
+	errs = append(errs, m.forwarder.Close())
 	m.http.CloseIdleConnections()
 	if m.block != nil {
 		errs = append(errs, m.block.release())

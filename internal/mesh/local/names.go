@@ -62,7 +62,12 @@ func (n *naming) await(ctx context.Context, p *pod) (binds []proc.Bind, unnamed,
 	if n.err != nil {
 		return nil, n.err, nil
 	}
-	return append([]proc.Bind{{From: p.hosts.path, To: hostsFile}}, n.binds...), nil, nil
+	return n.bindsOf(p), nil, nil
+}
+
+// bindsOf are the files that a program sees where it can.
+func (n *naming) bindsOf(p *pod) []proc.Bind {
+	return append([]proc.Bind{{From: p.hosts.path, To: hostsFile}}, n.binds...)
 }
 
 // otherSources keeps what would answer in place of the hosts file away from programs: services that nsswitch.conf has the C
@@ -123,8 +128,7 @@ type hosts struct {
 }
 
 // hostsLines are a pod's names: those of the services stand for where the pod's proxy takes its calls. Without a proxy they
-// stand for the cluster IPs, where nothing forwards: a call is refused, and does not go to somebody on the network who has
-// such a name. What the machine says of other names is kept.
+// stand for the cluster IPs, which the forwarder takes. What the machine says of other names is kept.
 func hostsLines(p *pod, services []*corev1.Service, machine string) []string {
 	var own []string
 	taken := map[string]bool{}

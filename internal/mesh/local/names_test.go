@@ -154,9 +154,8 @@ func TestServicesCallEachOtherByName(t *testing.T) {
 	})
 	t.Run("without a proxy", func(t *testing.T) {
 		code, body := m.callBy(t, "plain", "http://httpbin:8000/get")
-		s, err := m.o.Kube.CoreV1().Services(ns).Get(t.Context(), "httpbin", metav1.GetOptions{})
-		if want := s.Spec.ClusterIP + ":8000: connect: connection refused"; err != nil || code != 502 || !strings.Contains(body, want) {
-			t.Errorf("%d %s %v, want …%s", code, body, err, want)
+		if code != 502 || !strings.Contains(body, "EOF") && !strings.Contains(body, "reset") {
+			t.Errorf("%d %s, want a connection that httpbin's proxy ends", code, body)
 		}
 	})
 	if after, err := os.ReadFile("/etc/hosts"); err != nil || !bytes.Equal(before, after) {

@@ -1,0 +1,170 @@
+// Package forward takes TCP connections at some addresses and splices each to one of a few others, as kube-proxy does for the
+// cluster IPs of Services.
+package forward
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// maxConns is how many connections are spliced at a time; further ones wait to be taken.
+	maxConns = 4096
+	// dialTime is how long an endpoint may take to answer.
+	dialTime = 5 * time.Second
+	// acceptAgain is before another try after a connection could not be taken.
+	acceptAgain = 10 * time.Millisecond
+)
+
+// Forwarder listens at the addresses that Set names. Its zero value is not usable; see New.
+type Forwarder struct {
+	ctx    context.Context
+	cancel context.CancelFunc
+	slots  chan struct{}
+	wg     sync.WaitGroup
+
+	mu     sync.Mutex
+	fronts map[netip.AddrPort]*front
+}
+
+// front is one address.
+type front struct {
+	listener net.Listener
+	backs    atomic.Pointer[[]netip.AddrPort] // never empty
+}
+
+// New makes a forwarder that listens nowhere yet and lives until Close.
+func New() *Forwarder {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &Forwarder{ctx: ctx, cancel: cancel, slots: make(chan struct{}, maxConns), fronts: map[netip.AddrPort]*front{}}
+}
+
+// Set makes the forwarder listen at the keys of want and at no other address, and lead each connection from now on to one of the
+// address's values, at random. An address without values refuses connections. Connections that are there live on. The error joins
+// those of addresses where it cannot listen; the next Set tries them again.
+func (f *Forwarder) Set(want map[netip.AddrPort][]netip.AddrPort) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.ctx.Err() != nil {
+		return nil
+	}
+	var errs []error
+	for at, n := range f.fronts {
+		if len(want[at]) == 0 {
+			errs = append(errs, n.listener.Close())
+			delete(f.fronts, at)
+		}
+	}
+	for at, backs := range want {
+		switch n := f.fronts[at]; {
+		case n != nil:
+			n.backs.Store(&backs)
+		case len(backs) > 0:
+			errs = append(errs, f.open(at, backs))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// open listens at an address.
+func (f *Forwarder) open(at netip.AddrPort, backs []netip.AddrPort) error {
+	var lc net.ListenConfig
+	l, err := lc.Listen(f.ctx, "tcp", at.String())
+	if err != nil {
+		return fmt.Errorf("forward: %w", err)
+	}
+	n := &front{listener: l}
+	n.backs.Store(&backs)
+	f.fronts[at] = n
+	f.wg.Go(func() { f.accept(n) })
+	return nil
+}
+
+// accept serves an address until its listener is closed.
+func (f *Forwarder) accept(n *front) {
+	for {
+		c, err := n.listener.Accept()
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return
+		case err != nil: // such as no file left for it
+			select {
+			case <-time.After(acceptAgain):
+			case <-f.ctx.Done():
+			}
+			continue
+		}
+		select {
+		case f.slots <- struct{}{}:
+		case <-f.ctx.Done():
+			reset(c)
+			return
+		}
+		f.wg.Go(func() {
+			defer func() { <-f.slots }()
+			f.serve(c, *n.backs.Load())
+		})
+	}
+}
+
+// serve splices a connection to one of the backs, until both sides have said their last or Close.
+func (f *Forwarder) serve(c net.Conn, backs []netip.AddrPort) {
+	d := net.Dialer{Timeout: dialTime}
+	back, err := d.DialContext(f.ctx, "tcp", backs[rand.IntN(len(backs))].String())
+	if err != nil {
+		reset(c)
+		return
+	}
+	stop := context.AfterFunc(f.ctx, func() {
+		reset(c)
+		reset(back)
+	})
+	defer stop()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		flow(back, c)
+	}()
+	flow(c, back)
+	<-done
+	// What is left to say of the ends is said: both directions have ended.
+	_, _ = c.Close(), back.Close()
+}
+
+// flow copies what one side says to the other. A side that breaks breaks the other.
+func flow(to, from net.Conn) {
+	if _, err := io.Copy(to, from); err != nil {
+		reset(to)
+		reset(from)
+		return
+	}
+	if t, ok := to.(*net.TCPConn); ok {
+		_ = t.CloseWrite() // it fails when the other direction broke the connection
+	}
+}
+
+// reset ends a connection so that the other side sees that it broke.
+func reset(c net.Conn) {
+	if t, ok := c.(*net.TCPConn); ok {
+		_ = t.SetLinger(0) // a connection that is closed already stays so
+	}
+	_ = c.Close()
+}
+
+// Close stops listening, breaks all connections and waits for their end. It may be called again.
+func (f *Forwarder) Close() error {
+	err := f.Set(nil)
+	f.mu.Lock()
+	f.cancel()
+	f.mu.Unlock()
+	f.wg.Wait()
+	return err
+}
