@@ -72,12 +72,15 @@ func (a *app) upCommand() *cobra.Command {
 			if f.name == "" {
 				f.name = "mesh-" + fmt.Sprintf("%04x", rand.IntN(1<<16))
 			}
-			p, err := a.compileMesh(f, args)
+			k, err := a.compileMesh(f, args)
 			if err == nil {
 				err = checkMeshID(f.name)
 			}
 			if err != nil {
 				return invalid(err)
+			}
+			if err := k.Available(); err != nil {
+				return environment(err)
 			}
 			tools, err := a.tools(c.Context(), f.toolFlags)
 			if err != nil {
@@ -86,7 +89,7 @@ func (a *app) upCommand() *cobra.Command {
 			if f.detach {
 				return a.detach(c.Context(), f, args)
 			}
-			return a.up(c.Context(), f, p, tools)
+			return a.up(c.Context(), f, k.Plan, tools)
 		},
 	}
 	fs := c.Flags()
@@ -107,9 +110,9 @@ func (a *app) upCommand() *cobra.Command {
 }
 
 // compileMesh compiles fixtures as a scenario without stages would be.
-func (a *app) compileMesh(f *upFlags, fixtures []string) (*plan.Plan, error) {
+func (a *app) compileMesh(f *upFlags, fixtures []string) (*engine.Compiled, error) {
 	config := engine.Config{Fixtures: a.fixtures, Images: f.images}
-	p, err := config.Compile(&scenario.Scenario{
+	k, err := config.Compile(&scenario.Scenario{
 		File:     "up", // paths of fixtures are relative to the working folder
 		Metadata: scenario.Metadata{Name: f.name},
 		Spec: scenario.Spec{
@@ -121,7 +124,7 @@ func (a *app) compileMesh(f *upFlags, fixtures []string) (*plan.Plan, error) {
 	if err != nil { // there is no file that the fixtures' names stand in
 		return nil, errors.New(regexp.MustCompile(`(?m)^: spec\.\S+: `).ReplaceAllString(err.Error(), ""))
 	}
-	return p.Plan, nil
+	return k, nil
 }
 
 // up keeps a mesh until a signal comes or it breaks.

@@ -93,6 +93,22 @@ func honour(images map[string]string) (func([]*unstructured.Unstructured) []plan
 	}, nil
 }
 
+// Available says what this machine would have to bring for the plan and does not: *toolchain.Error values, joined.
+func (k *Compiled) Available() error {
+	var objects []map[string]any
+	for _, o := range k.Plan.Fixtures {
+		objects = append(objects, o.Object)
+	}
+	for _, p := range k.Plan.Phases {
+		for _, c := range p.Changes {
+			if c.After != nil {
+				objects = append(objects, c.After.Object)
+			}
+		}
+	}
+	return local.Available(objects, k.images)
+}
+
 // Outcome is a judged run.
 type Outcome struct {
 	Record *record.Run
@@ -101,8 +117,12 @@ type Outcome struct {
 }
 
 // Run runs a compiled scenario on a mesh of its own, judges it and writes its report. The outcome is there whenever the
-// record could be judged, also beside an error: the errors are those of writing.
+// record could be judged, also beside an error: the errors are those of writing. Nothing is started, and no record made, on a
+// machine that lacks a program of the scenario's.
 func (c Config) Run(ctx context.Context, k *Compiled, progress run.Progress) (*Outcome, error) {
+	if err := k.Available(); err != nil {
+		return nil, err
+	}
 	rec, err := record.Create(c.Reports, k.RunID)
 	if err != nil {
 		return nil, err

@@ -51,8 +51,8 @@ func Doctor(ctx context.Context, opts Options) ([]Finding, error) {
 		findings = append(findings, f)
 		complete = complete && there
 	}
-	findings = append(findings, doctorLoopback(ctx), doctorNamespaces(ctx), doctorNames(ctx), doctorKubectl(ctx), in.doctorDisk(complete), doctorFiles(),
-		doctorMachine())
+	findings = append(findings, doctorMySQL(), doctorLoopback(ctx), doctorNamespaces(ctx), doctorNames(ctx), doctorKubectl(ctx), in.doctorDisk(complete),
+		doctorFiles(), doctorMachine())
 	return findings, context.Cause(ctx)
 }
 

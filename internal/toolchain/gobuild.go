@@ -25,7 +25,7 @@ func (in *installer) goBuild(ctx context.Context, r recipe, e entry, dir string)
 	out := filepath.Join(dir, string(r.name))
 	spec := proc.Spec{
 		Name: "go build of " + string(r.name), Path: goTool, LogFile: e.log,
-		Args: []string{"build", "-v", "-trimpath", "-ldflags", "-s -w" + r.flags, "-o", out, r.pkg},
+		Args: []string{"build", "-v", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w" + r.flags, "-o", out, r.pkg},
 		Dir:  filepath.Join(in.opts.Root, filepath.Dir(r.pins[0])),
 		Env: append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=readonly", "CGO_ENABLED=0",
 			"GOOS="+runtime.GOOS, "GOARCH="+runtime.GOARCH),
@@ -36,7 +36,11 @@ func (in *installer) goBuild(ctx context.Context, r recipe, e entry, dir string)
 	if err := in.run(ctx, r, e, spec); err != nil {
 		return "", err
 	}
-	return goVersion(out, r)
+	version, err = goVersion(out, r)
+	if r.own && err == nil {
+		version = "sources " + strings.TrimPrefix(filepath.Base(e.dir), string(r.name)+"-")
+	}
+	return version, err
 }
 
 // run runs a builder to its end, or kills it and all that it started when ctx is done. Its error says what to do. Its

@@ -35,7 +35,7 @@ const (
 // Tools are paths of programs that are ready to run. A program that was not asked for is empty.
 type Tools struct {
 	Istiod, Envoy, HTTPBin, Fortio, Bookinfo, Issuer, Kubectl string
-	// MySQL runs the MariaDB that is installed on the machine, or says how to get it.
+	// MySQL runs the MariaDB that is installed on the machine; FindMySQL says whether one is.
 	MySQL string
 
 	// Versions are by name: a release for Envoy, the module's version for the others.
@@ -82,6 +82,7 @@ type recipe struct {
 	expect string   // how long the first time takes
 	also   string   // a module whose version belongs to the program's
 	flags  string   // for the linker, besides -s -w
+	own    bool     // of the project's own module: its sources are its version
 }
 
 // recipes is the table of programs.
@@ -107,7 +108,7 @@ func kubectlRecipe() recipe {
 
 // ownRecipe is a program of the project's own module: its sources are its version.
 func ownRecipe(name Name, dir string) recipe {
-	return recipe{name: name, pins: []string{"go.mod", "go.sum", dir}, pkg: "squall/" + dir, expect: "a few seconds"}
+	return recipe{name: name, pins: []string{"go.mod", "go.sum", dir}, pkg: "squall/" + dir, expect: "a few seconds", own: true}
 }
 
 // goRecipe is a program that Go builds from a module folder.
