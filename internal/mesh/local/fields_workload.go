@@ -71,7 +71,7 @@ func containerRules() []rule {
 	const user = "programs run as the user who runs Squall"
 	return []rule{
 		{path: at + "name"}, {path: at + "image"}, {path: at + "args"},
-		{path: at + "command", judge: never("a program of this machine stands for the image, and its path is not the image's", "remove it; args are honoured, and --image NAME=PROGRAM names the program")},
+		{path: at + "command"},
 		{path: at + "workingDir", judge: never("the folder is one of the image, which is not here", onCluster)},
 		{path: at + "ports[].name"}, {path: at + "ports[].containerPort"},
 		{path: at + "ports[].protocol", judge: only("the local mesh serves TCP", "TCP")},
@@ -96,7 +96,7 @@ func containerRules() []rule {
 		{path: at + "restartPolicy", judge: never("a program that ends fails the run instead of being started again", "remove it")},
 		{path: at + "volumeDevices", judge: never("the local mesh has no devices", onCluster)},
 		{path: at + "volumeMounts", why: "an emptyDir is a folder of the machine: programs write where their user may, and TMPDIR and the working directory are the pod's own"},
-		{path: at + "livenessProbe", judge: never("the local mesh does not restart programs", "remove it; readinessProbe is honoured")},
+		{path: at + "livenessProbe", why: "programs are not started again: one that ends fails the run"},
 		{path: at + "startupProbe", judge: never("the local mesh does not restart programs", "remove it; readinessProbe is honoured, for as long as a start takes")},
 	}
 }

@@ -173,8 +173,8 @@ func (c *checker) checkGateway(at string, pod *corev1.PodTemplateSpec) {
 	if k.Image != autoImage {
 		c.add(at+".image", "a gateway is the local mesh's own proxy", "write image: "+autoImage)
 	}
-	if len(k.Args) > 0 || len(k.Env) > 0 || len(k.EnvFrom) > 0 || k.ReadinessProbe != nil {
-		c.add(at, "a gateway of the local mesh takes no args, env and probes", "remove them")
+	if len(k.Command) > 0 || len(k.Args) > 0 || len(k.Env) > 0 || len(k.EnvFrom) > 0 || k.ReadinessProbe != nil {
+		c.add(at, "a gateway of the local mesh takes no command, args, env and probes", "remove them")
 	}
 }
 

@@ -137,8 +137,11 @@ func TestCheckDeployment(t *testing.T) {
 		{pod + "restartPolicy", "Never", atPod + "restartPolicy", "Never"},
 		{pod + "securityContext", "{sysctls: [{name: a, value: b}]}", atPod + "securityContext.sysctls", "kernel"},
 		{pod + "containers", "[{name: a, image: nginx}]", at0 + "image", "no program stands for the image nginx"},
-		{container + "command", "[/bin/sh]", at0 + "command", "program of this machine"},
-		{container + "livenessProbe", "{httpGet: {port: 8080}}", at0 + "livenessProbe", "does not restart"},
+		{container + "command", "[/bin/sh, -c, exit]", "", ""},
+		{container + "command", "[sh]", at0 + "command", "neither the program"},
+		{container + "command", "[/nosuch/program]", at0 + "command", "neither the program"},
+		{container + "livenessProbe", "{httpGet: {port: 8080}}", "", ""},
+		{container + "startupProbe", "{httpGet: {port: 8080}}", at0 + "startupProbe", "does not restart"},
 		{container + "readinessProbe", "{exec: {command: [a]}}", at0 + "readinessProbe.exec", "not here"},
 		{container + "readinessProbe", "{httpGet: {port: 9090}}", at0 + "readinessProbe.httpGet.port", "declares no port 9090"},
 		{container + "readinessProbe", "{httpGet: {port: admin}}", at0 + "readinessProbe.httpGet.port", "declares no port admin"},
@@ -212,7 +215,7 @@ func TestCheckOtherKinds(t *testing.T) {
 		{gatewayOf("{servers: [{hosts: [a]}, {tls: {mode: SIMPLE, serverCertificate: /etc/a}}]}"), "spec.servers[1].tls.serverCertificate", "not here"},
 		{gatewayOf("{servers: [{tls: {mode: AUTO_PASSTHROUGH}}]}"), "spec.servers[0].tls.mode", "AUTO_PASSTHROUGH"},
 		{gatewayPod("image: docker.io/istio/proxyv2:1.31.0"), "spec.template.spec.containers[0].image", "own proxy"},
-		{gatewayPod("image: auto, args: [x]"), "spec.template.spec.containers[0]", "no args"},
+		{gatewayPod("image: auto, args: [x]"), "spec.template.spec.containers[0]", "no command, args"},
 		{strings.Replace(gatewayPod("image: fortio/fortio"), "templates: gateway", "templates: sidecar", 1), `spec.template.metadata.annotations["inject.istio.io/templates"]`, "sidecar"},
 	} {
 		t.Run(strings.ReplaceAll(c.manifest, "\n", " "), func(t *testing.T) {

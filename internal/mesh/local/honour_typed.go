@@ -115,7 +115,12 @@ func checkSelectors(objects []map[string]any, decoded []any) []Problem {
 }
 
 func (c *checker) container(at string, k *corev1.Container) {
-	if !slices.Contains(c.facts.Images, imageName(k.Image)) {
+	known := slices.Contains(c.facts.Images, imageName(k.Image))
+	switch {
+	case len(k.Command) > 0 && !(known && ofImage(k)) && !isExecutable(k.Command[0]):
+		c.add(at+".command", k.Command[0]+" is neither the program that stands for the image nor a file of this machine that can be run",
+			"remove it; args are honoured, and --image NAME=PROGRAM names the program")
+	case len(k.Command) == 0 && !known:
 		c.add(at+".image", "no program stands for the image "+k.Image+" on the local mesh",
 			"give --image "+imageName(k.Image)+"=PROGRAM; there are "+strings.Join(c.facts.Images, ", "))
 	}

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"squall/internal/toolchain"
 )
 
@@ -169,4 +171,28 @@ func cloneLabels(l map[string]string) map[string]string {
 		out = map[string]string{}
 	}
 	return out
+}
+
+// programOf is what runs in place of a container: its command where that is a file of this machine, else what stands for its image.
+func (m *Mesh) programOf(c *corev1.Container) program {
+	p, known := m.images[imageName(c.Image)]
+	if len(c.Command) > 0 && !(known && ofImage(c)) {
+		return program{Path: c.Command[0]}
+	}
+	return p
+}
+
+// ofImage reports whether a container's command is the image's own program, as far as the image's name tells.
+func ofImage(c *corev1.Container) bool {
+	return filepath.Base(c.Command[0]) == filepath.Base(imageName(c.Image))
+}
+
+// isExecutable reports whether a path is that of a file of this machine that can be run. Names that have to be searched for
+// are the image's.
+func isExecutable(path string) bool {
+	if !filepath.IsAbs(path) {
+		return false
+	}
+	_, err := exec.LookPath(path)
+	return err == nil
 }

@@ -30,7 +30,7 @@ func (k *kubelet) newPod(d *appsv1.Deployment, hash string) (*pod, error) {
 	if _, err := k.accounts.ServiceAccounts(d.Namespace).Get(account); err != nil {
 		return nil, missing("service account "+account, err)
 	}
-	p.program = k.mesh.images[imageName(p.container().Image)]
+	p.program = k.mesh.programOf(p.container())
 	p.program.Builtin = p.program.Builtin || p.isGateway()
 	if p.ip, p.calls, err = k.mesh.block.nextPod(); err != nil {
 		return nil, err

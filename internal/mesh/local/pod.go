@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -93,7 +94,10 @@ func (k *kubelet) startApp(ctx context.Context, p *pod) error {
 		return nil
 	}
 	args := p.program.Command
-	if c := p.container(); len(c.Args) > 0 {
+	switch c := p.container(); {
+	case len(c.Command) > 0:
+		args = slices.Concat(c.Command[1:], c.Args)
+	case len(c.Args) > 0:
 		args = c.Args
 	}
 	var argv []string

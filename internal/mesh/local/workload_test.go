@@ -27,7 +27,7 @@ func TestWorkloads(t *testing.T) {
 		name string
 		test func(*testing.T, *testMesh, string)
 	}{
-		{"replicas", testReplicas}, {"rollout", testRollout}, {"badrollout", testBadRollout}, {"recreate", testRecreate}, {"delete", testDelete}, {"deletepod", testDeletePod}, {"environment", testEnvironment},
+		{"replicas", testReplicas}, {"rollout", testRollout}, {"badrollout", testBadRollout}, {"recreate", testRecreate}, {"delete", testDelete}, {"deletepod", testDeletePod}, {"environment", testEnvironment}, {"command", testCommand},
 		{"secondnamespace", testSecondNamespace}, {"readiness", testReadinessChanges}, {"tcp", testTCP}, {"late", testLateReferences},
 		{"failures", testFailures},
 	} {
@@ -348,7 +348,7 @@ func testFailures(t *testing.T, m *testMesh, ns string) {
 		want           []string
 	}{
 		{"image", deployment("x", "image: nosuch/image:1", ""), patience, []string{"no program stands for the image nosuch/image:1", "--image nosuch/image=PROGRAM"}},
-		{"field", deployment("x", app+"livenessProbe: {tcpSocket: {port: 8080}}", ""), patience, []string{"spec.template.spec.containers[0].livenessProbe"}},
+		{"field", deployment("x", app+"startupProbe: {tcpSocket: {port: 8080}}", ""), patience, []string{"spec.template.spec.containers[0].startupProbe"}},
 		{"account", strings.Replace(deployment("x", app, ""), "      containers:", "      serviceAccountName: nobody\n      containers:", 1), patience,
 			[]string{"service account nobody is not there"}},
 		{"configmap", deployment("x", app+"envFrom: [{configMapRef: {name: absent}}]", ""), patience, []string{"config map absent is not there"}},
