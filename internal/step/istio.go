@@ -3,6 +3,7 @@ package step
 import (
 	"encoding/json"
 	"regexp"
+	"strconv"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
@@ -46,7 +47,7 @@ func decodeStrictly(u *unstructured.Unstructured) string {
 	if !ok {
 		return ""
 	}
-	data, err := json.Marshal(u.Object["spec"])
+	data, err := json.Marshal(inSeconds(u.Object["spec"]))
 	if err == nil && u.Object["spec"] != nil {
 		err = protojson.Unmarshal(data, maker())
 	}
@@ -55,6 +56,29 @@ func decodeStrictly(u *unstructured.Unstructured) string {
 	}
 	// protojson's texts begin with the position in the JSON, which nobody sees, and vary in their spaces on purpose.
 	return regexp.MustCompile(`^proto:.\(line [0-9:]+\): |^proto:.`).ReplaceAllString(err.Error(), "")
+}
+
+// inSeconds is a value with each duration that Go reads written in seconds. Istio reads both, protojson the latter only.
+func inSeconds(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		out := make(map[string]any, len(v))
+		for k, x := range v {
+			out[k] = inSeconds(x)
+		}
+		return out
+	case []any:
+		out := make([]any, len(v))
+		for i, x := range v {
+			out[i] = inSeconds(x)
+		}
+		return out
+	case string:
+		if d, err := time.ParseDuration(v); err == nil && v != "0" {
+			return strconv.FormatFloat(d.Seconds(), 'f', -1, 64) + "s"
+		}
+	}
+	return v
 }
 
 // fields are the message's fields as they stand in an object; whole numbers are int64.
