@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"squall/internal/mesh"
 )
 
@@ -291,4 +293,36 @@ func TestGatewayWithoutItsSecret(t *testing.T) {
 		_, _, err := fetch(t, address, "shop.example.com", insecure)
 		return err
 	})
+}
+
+// A Deployment that the injector would make a gateway is one, beside the ingress gateway.
+func TestGatewayOfOnesOwn(t *testing.T) {
+	t.Parallel()
+	m := up(t, nil)
+	m.namespace(t, "edge")
+	pod := strings.Replace(deployment("edge", "image: auto", ""), "labels: {app: edge, version: v1}",
+		"labels: {app: edge, istio: edge}, annotations: {inject.istio.io/templates: gateway}", 1)
+	m.apply(t, "edge", httpbin("", ""), pod, service("edge", "http"), strings.NewReplacer("ingressgateway", "edge", "number: 80,", "number: 8000,").Replace(
+		opened("web", `"edge.example.com"`, "match: [{uri: {prefix: /}}]")))
+	m.ready(t, "edge")
+	address, err := mesh.AnyEndpoint(t.Context(), m.o, "edge", "edge", "8000")
+	if err != nil {
+		t.Fatal(err)
+	}
+	comesBack(t, "http://"+address+"/get", "edge.example.com", http.StatusOK)
+	m.answers(t, "edge", "edge", "/get", http.StatusNotFound) // by its own name, through a sidecar
+	if list := m.pods(t, mesh.RootNamespace, mesh.IngressGateway); len(list) != 0 {
+		t.Errorf("nobody asked for %v", list)
+	}
+	m.apply(t, "edge", strings.Replace(pod, "spec:\n  ", "spec:\n  replicas: 0\n  ", 1))
+	eventually(t, func() error {
+		list, err := m.o.Kube.CoreV1().Pods("edge").List(t.Context(), metav1.ListOptions{LabelSelector: "app=edge"})
+		if err == nil && len(list.Items) > 0 {
+			err = fmt.Errorf("%d pods are left", len(list.Items))
+		}
+		return err
+	})
+	if left, err := m.o.Get(t.Context(), mesh.Ref{APIVersion: "networking.istio.io/v1alpha3", Kind: "EnvoyFilter", Namespace: "edge", Name: "edge-0"}); err != nil || left != nil {
+		t.Errorf("the filter of a gateway that is gone: %v %v", left, err)
+	}
 }
