@@ -19,8 +19,8 @@ import (
 func flow() []string {
 	return []string{
 		"cmd/squall", "internal/engine", "internal/scenario", "internal/step", "internal/plan", "internal/run", "internal/mesh", "internal/mesh/local",
-		"internal/kubeapi", "internal/sds", "internal/proc", "internal/toolchain", "internal/load", "internal/record", "internal/check",
-		"internal/report", "internal/bench",
+		"internal/kubeapi", "internal/sds", "internal/forward", "internal/proc", "internal/toolchain", "internal/load", "internal/record",
+		"internal/check", "internal/report", "internal/bench",
 	}
 }
 
