@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -33,6 +34,8 @@ const (
 type Mark struct {
 	Kind string `json:"kind"`
 	Name string `json:"name"`
+	// Or are names of routes that stand for it in the proxies of some callers.
+	Or []string `json:"or,omitempty"`
 }
 
 // Live says when a proxy had a change.
@@ -103,7 +106,7 @@ func hasMark(ctx context.Context, env Env, pod string, m Mark) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("config dump of the proxy of %s: %w", pod, err)
 	}
-	return bytes.Contains(body, want), nil
+	return bytes.Contains(body, want) || slices.ContainsFunc(m.Or, func(name string) bool { return bytes.Contains(body, []byte(`"`+name+`"`)) }), nil
 }
 
 // rejected is a *RejectedError when the proxy holds an update that it refused, or istiod notes one.

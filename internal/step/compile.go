@@ -75,6 +75,8 @@ type Change struct {
 type Mark struct {
 	Kind string `json:"kind"`
 	Name string `json:"name"`
+	// Or are names of routes that stand for it in the proxies of some callers.
+	Or []string `json:"or,omitempty"`
 }
 
 // Proof is a statement in the language of checks that holds when the step took effect on the edge it is meant for.

@@ -1,6 +1,9 @@
 package step
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // marks puts the marker into an object whose name in the proxies' configuration can carry it, and returns what to look
 // for. One mark is enough for an object, as Istio pushes it as a whole.
@@ -17,16 +20,18 @@ func (c *compiler) marks(change *Change) []Mark {
 		}
 		// A subset without labels is all pods; its cluster takes no traffic.
 		spec["subsets"] = append(asList(spec["subsets"]), map[string]any{"name": c.opts.Marker})
-		return []Mark{{"cluster", "|" + c.opts.Marker + "|" + change.Host}}
+		return []Mark{{Kind: "cluster", Name: "|" + c.opts.Marker + "|" + change.Host}}
 	case "VirtualService":
 		return c.markRoutes(mapsIn(spec, "http"))
 	}
 	return nil
 }
 
-// markRoutes names every route, and returns the mark of one that each caller's proxy has: best one without a match.
+// markRoutes names every route, and returns the mark of one that each caller's proxy has: best one without a match. In the proxy of
+// a caller that a route matches by nothing but its labels, that route hides all after it, and is the mark.
 func (c *compiler) markRoutes(routes []map[string]any) []Mark {
 	var marks []Mark
+	var hiding []string
 	reachable := true // Istio drops what follows a route without a match
 	for _, route := range routes {
 		_, delegates := route["delegate"]
@@ -34,12 +39,30 @@ func (c *compiler) markRoutes(routes []map[string]any) []Mark {
 			name := nameOf(route) + "." + c.opts.Marker
 			route["name"] = name
 			if ending, ok := forAllCallers(route); ok && reachable && (len(marks) == 0 || !hasMatch(route)) {
-				marks = []Mark{{"route", name + ending}}
+				marks = []Mark{{Kind: "route", Name: name + ending, Or: slices.Clone(hiding)}}
 			}
+			hiding = append(hiding, hides(route, name)...)
 		}
 		reachable = reachable && hasMatch(route)
 	}
 	return marks
+}
+
+// hides are the names that a route has in the proxies of callers for which it holds whatever they ask for.
+func hides(route map[string]any, name string) []string {
+	var out []string
+	for _, m := range mapsIn(route, "match") {
+		asks := slices.ContainsFunc([]string{"uri", "scheme", "method", "authority", "headers", "queryParams", "withoutHeaders"}, func(k string) bool { return m[k] != nil })
+		if asks {
+			continue
+		}
+		if ending := strings.TrimSpace(str(m, "name")); ending != "" {
+			out = append(out, name+"."+ending)
+			continue
+		}
+		out = append(out, name)
+	}
+	return out
 }
 
 // forAllCallers says whether some alternative of the route's match holds in every caller's proxy, and what Istio appends
