@@ -66,6 +66,12 @@ func TestKubectl(t *testing.T) {
 		}
 		return nil
 	})
+	run(opened("web", `"*"`, "match: [{uri: {prefix: /}}]"), "apply", "-f", "-")
+	comesBack(t, "http://"+m.ingress(t, "80")+"/get", "any", 200)
+	if out := run("", "get", "gateways,deployments,services,serviceaccounts", "-A"); strings.Count(out, "istio-ingressgateway") != 3 || !strings.Contains(out, "gateway.networking.istio.io/web") {
+		t.Error(out)
+	}
+	run("", "delete", "gateway", "web")
 	run("", "delete", "deployment", "httpbin")
 	run("", "wait", "--for=delete", "pod", "-l", "app=httpbin", "--timeout=20s")
 	m.answers(t, ns, "httpbin", "/get", 503)

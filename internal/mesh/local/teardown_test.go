@@ -190,6 +190,8 @@ func TestOwner(t *testing.T) {
 	}
 	m := up(t, func(o *local.Options) { o.Log = logIn(dir) })
 	m.simple(t, "a")
+	m.apply(t, "a", opened("web", `"*"`, "match: [{uri: {prefix: /}}]"))
+	m.ingress(t, "80")
 	if os.Getenv(modeEnv) != "owner" {
 		return
 	}
@@ -224,7 +226,7 @@ func TestNothingOutlivesSquall(t *testing.T) {
 		t.Log(scanner.Text())
 	}
 	left := children(t, cmd.Process.Pid, "")
-	if len(left) < 4 { // istiod, two Envoys, httpbin
+	if len(left) < 5 { // istiod, three Envoys, httpbin
 		t.Errorf("children: %v", left)
 	}
 	if err := cmd.Process.Kill(); err != nil {
