@@ -30,11 +30,7 @@ func decode(t *testing.T, manifests string) []map[string]any {
 
 func facts(t *testing.T) local.Facts {
 	t.Helper()
-	extra := map[string]string{}
-	for _, name := range []string{"details-v1", "ratings-v1", "reviews-v1", "reviews-v2", "reviews-v3", "productpage-v1"} {
-		extra["release/examples-bookinfo-"+name] = "sh -c bookinfo"
-	}
-	f, err := local.ReadFacts(extra)
+	f, err := local.ReadFacts(nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -74,6 +74,10 @@ func images(tools toolchain.Tools) map[string]program {
 			Path:   tools.HTTPBin,
 			Listen: []string{"-host", "$(POD_IP)", "-port", "$(PORT_8080)"},
 		},
+		"kennethreitz/httpbin": { // the one that go-httpbin was made after, which listens at port 80
+			Path:   tools.HTTPBin,
+			Listen: []string{"-host", "$(POD_IP)", "-port", "$(PORT_80)"},
+		},
 		"fortio/fortio": {
 			Path:    tools.Fortio,
 			Command: []string{"server"},
@@ -152,11 +156,14 @@ func addImages(table map[string]program, extra map[string]string) error {
 	return nil
 }
 
-// imageName is an image without registry host, tag and digest.
+// imageName is an image without registry host, tag and digest. Istio's own images have one name in each of its registries.
 func imageName(image string) string {
 	image, _, _ = strings.Cut(image, "@")
 	if i := strings.LastIndexByte(image, ':'); i > strings.LastIndexByte(image, '/') {
 		image = image[:i]
+	}
+	if name, ok := strings.CutPrefix(image, "registry.istio.io/release/"); ok {
+		return "istio/" + name
 	}
 	if host, rest, ok := strings.Cut(image, "/"); ok && (strings.ContainsAny(host, ".:") || host == "localhost") {
 		image = rest
