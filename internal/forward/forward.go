@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,10 +28,12 @@ const (
 
 // Forwarder listens at the addresses that Set names. Its zero value is not usable; see New.
 type Forwarder struct {
-	ctx    context.Context
-	cancel context.CancelFunc
-	slots  chan struct{}
-	wg     sync.WaitGroup
+	done    <-chan struct{} // closed by Close
+	cancel  context.CancelFunc
+	dial    func(to netip.AddrPort) (net.Conn, error) // until Close
+	onClose func(func()) (forget func() bool)
+	slots   chan struct{}
+	wg      sync.WaitGroup
 
 	mu     sync.Mutex
 	fronts map[netip.AddrPort]*front
@@ -44,7 +48,12 @@ type front struct {
 // New makes a forwarder that listens nowhere yet and lives until Close.
 func New() *Forwarder {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Forwarder{ctx: ctx, cancel: cancel, slots: make(chan struct{}, maxConns), fronts: map[netip.AddrPort]*front{}}
+	d := net.Dialer{Timeout: dialTime}
+	return &Forwarder{
+		done: ctx.Done(), cancel: cancel, slots: make(chan struct{}, maxConns), fronts: map[netip.AddrPort]*front{},
+		dial:    func(to netip.AddrPort) (net.Conn, error) { return d.DialContext(ctx, "tcp", to.String()) },
+		onClose: func(f func()) func() bool { return context.AfterFunc(ctx, f) },
+	}
 }
 
 // Set makes the forwarder listen at the keys of want and at no other address, and lead each connection from now on to one of the
@@ -53,17 +62,14 @@ func New() *Forwarder {
 func (f *Forwarder) Set(want map[netip.AddrPort][]netip.AddrPort) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.ctx.Err() != nil {
+	select {
+	case <-f.done:
 		return nil
+	default:
 	}
-	var errs []error
-	for at, n := range f.fronts {
-		if len(want[at]) == 0 {
-			errs = append(errs, n.listener.Close())
-			delete(f.fronts, at)
-		}
-	}
-	for at, backs := range want {
+	errs := []error{f.shut(func(at netip.AddrPort) bool { return len(want[at]) == 0 })}
+	for _, at := range slices.SortedFunc(maps.Keys(want), netip.AddrPort.Compare) { // so that the same error has the same text
+		backs := want[at]
 		switch n := f.fronts[at]; {
 		case n != nil:
 			n.backs.Store(&backs)
@@ -74,10 +80,21 @@ func (f *Forwarder) Set(want map[netip.AddrPort][]netip.AddrPort) error {
 	return errors.Join(errs...)
 }
 
+// shut stops listening at some addresses.
+func (f *Forwarder) shut(which func(netip.AddrPort) bool) error {
+	var errs []error
+	for at, n := range f.fronts {
+		if which(at) {
+			errs = append(errs, n.listener.Close())
+			delete(f.fronts, at)
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // open listens at an address.
 func (f *Forwarder) open(at netip.AddrPort, backs []netip.AddrPort) error {
-	var lc net.ListenConfig
-	l, err := lc.Listen(f.ctx, "tcp", at.String())
+	l, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(at))
 	if err != nil {
 		return fmt.Errorf("forward: %w", err)
 	}
@@ -98,13 +115,13 @@ func (f *Forwarder) accept(n *front) {
 		case err != nil: // such as no file left for it
 			select {
 			case <-time.After(acceptAgain):
-			case <-f.ctx.Done():
+			case <-f.done:
 			}
 			continue
 		}
 		select {
 		case f.slots <- struct{}{}:
-		case <-f.ctx.Done():
+		case <-f.done:
 			reset(c)
 			return
 		}
@@ -117,13 +134,12 @@ func (f *Forwarder) accept(n *front) {
 
 // serve splices a connection to one of the backs, until both sides have said their last or Close.
 func (f *Forwarder) serve(c net.Conn, backs []netip.AddrPort) {
-	d := net.Dialer{Timeout: dialTime}
-	back, err := d.DialContext(f.ctx, "tcp", backs[rand.IntN(len(backs))].String())
+	back, err := f.dial(backs[rand.IntN(len(backs))])
 	if err != nil {
 		reset(c)
 		return
 	}
-	stop := context.AfterFunc(f.ctx, func() {
+	stop := f.onClose(func() {
 		reset(c)
 		reset(back)
 	})
@@ -135,8 +151,7 @@ func (f *Forwarder) serve(c net.Conn, backs []netip.AddrPort) {
 	}()
 	flow(c, back)
 	<-done
-	// What is left to say of the ends is said: both directions have ended.
-	_, _ = c.Close(), back.Close()
+	_, _ = c.Close(), back.Close() // both directions have ended
 }
 
 // flow copies what one side says to the other. A side that breaks breaks the other.
@@ -161,9 +176,9 @@ func reset(c net.Conn) {
 
 // Close stops listening, breaks all connections and waits for their end. It may be called again.
 func (f *Forwarder) Close() error {
-	err := f.Set(nil)
 	f.mu.Lock()
 	f.cancel()
+	err := f.shut(func(netip.AddrPort) bool { return true })
 	f.mu.Unlock()
 	f.wg.Wait()
 	return err

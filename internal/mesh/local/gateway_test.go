@@ -274,7 +274,7 @@ func TestGatewayWithoutItsSecret(t *testing.T) {
 	t.Parallel()
 	m := up(t, nil)
 	m.namespace(t, "shop")
-	m.apply(t, "shop", httpbin("", ""), opened("web", `"web.example.com"`, "match: [{uri: {prefix: /}}]"))
+	m.apply(t, "shop", httpbin("", ""), opened("plain", `"web.example.com"`, "match: [{uri: {prefix: /}}]"))
 	web := m.ingress(t, "80")
 	comesBack(t, "http://"+web+"/get", "web.example.com", http.StatusOK)
 	m.apply(t, "shop", secured("shop", "shop.example.com", "mode: SIMPLE, credentialName: shop"))

@@ -125,14 +125,14 @@ func istiodPod(dir string) *pod {
 
 // istiodNames are the files by which istiod knows services by name, since it fetches the keys of tokens from them. Where programs
 // cannot have names of their own it does without.
-func (m *Mesh) istiodNames(ctx context.Context) ([]proc.Bind, error) {
+func (m *Mesh) istiodNames(ctx context.Context) (binds []proc.Bind, err error) {
 	select {
 	case <-m.naming.known:
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-	if m.naming.err != nil {
-		return nil, nil
+	if m.naming.err == nil {
+		binds = m.naming.bindsOf(m.istiodHosts)
 	}
-	return m.naming.bindsOf(m.istiodHosts), nil
+	return binds, nil
 }
