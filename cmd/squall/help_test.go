@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"squall/internal/check"
+	"squall/internal/mesh/local"
 	"squall/internal/plan"
 	"squall/internal/record"
 	"squall/internal/report"
@@ -145,7 +146,8 @@ func TestJSON(t *testing.T) {
 	if got := fromJSON[[]downed](t, run("down --all")); len(got) != 0 {
 		t.Errorf("down: %v", got)
 	}
-	if got := fromJSON[examination](t, run("doctor --image mine=/bin/true")); !got.OK || got.Environment != envLocal || len(got.Images) != 4 || len(got.Findings) == 0 {
+	if got := fromJSON[examination](t, run("doctor --image mine=/bin/true")); !got.OK || got.Environment != envLocal || len(got.Findings) == 0 ||
+		!slices.Contains(got.Images, local.Image{Name: "mine", Program: "/bin/true"}) || !slices.ContainsFunc(got.Images, isLoad) {
 		t.Errorf("doctor: %+v", got)
 	}
 	for args, id := range map[string]string{"schema": "scenario", "schema result": report.SchemaID} {
@@ -235,3 +237,5 @@ func TestCompletion(t *testing.T) {
 	code, out, errs := squall(t, "completion", "bash")
 	want(t, 0, []string{"__start_squall"}, code, out, errs)
 }
+
+func isLoad(i local.Image) bool { return i.Name == local.LoadImage }
