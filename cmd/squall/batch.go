@@ -46,6 +46,9 @@ func (a *app) runAll(ctx context.Context, f *runFlags, names []string) error {
 	if err != nil {
 		return invalid(err)
 	}
+	for _, p := range plans {
+		a.warn(p.Plan.Findings)
+	}
 	b := &batch{app: a, flags: f, config: a.config(&f.planFlags)}
 	if b.config.Tools, err = a.tools(ctx, f.toolFlags); err != nil {
 		return environment(err)

@@ -94,6 +94,7 @@ func (a *app) planCommand() *cobra.Command {
 			if err != nil {
 				return invalid(err)
 			}
+			a.warn(p.Plan.Findings)
 			if to == asJSON {
 				return a.printJSON(p.Plan.Document())
 			}

@@ -114,7 +114,7 @@ func (a *app) root() *cobra.Command {
 		})
 	}
 	c.AddCommand(
-		a.runCommand(), a.falsifyCommand(), a.validateCommand(), a.planCommand(), a.listCommand(), a.describeCommand(), a.schemaCommand(),
+		a.runCommand(), a.falsifyCommand(), a.lintCommand(), a.validateCommand(), a.planCommand(), a.listCommand(), a.describeCommand(), a.schemaCommand(),
 		a.judgeCommand(), a.reportCommand(), a.rollbackCommand(),
 		a.upCommand(), a.downCommand(), a.doctorCommand(), a.versionCommand(),
 	)

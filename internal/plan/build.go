@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"squall/internal/check"
+	"squall/internal/lint"
 	"squall/internal/load"
 	"squall/internal/mesh"
 	"squall/internal/scenario"
@@ -41,6 +42,7 @@ type builder struct {
 	plan     *Plan
 	objects  []*unstructured.Unstructured // as the phases so far leave them
 	services []string
+	sources  []manifest // the fixtures' objects with their places
 	errs     []error
 }
 
@@ -51,7 +53,9 @@ func Build(s *scenario.Scenario, opts Options) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	b.sources = fixtures
 	b.addFixtures(fixtures)
+	b.lint(nil, nil)
 	b.plan.Spec = check.Spec{
 		Scenario: s.Metadata.Name, Hypothesis: s.Spec.Hypothesis, Namespace: s.Spec.Namespace, Services: b.services,
 	}
@@ -176,6 +180,7 @@ func (b *builder) stage(i int) {
 		b.put(c.After)
 	}
 	b.honour(st.Apply, compiled.Changes)
+	b.lintStage(st, ls, compiled.Changes)
 	b.mark(&phase, marker)
 	for _, p := range compiled.Proofs {
 		judged.Proofs = append(judged.Proofs, check.Proof(p))
@@ -297,6 +302,8 @@ func (b *builder) checks(phase string, list []scenario.Text, spec load.Spec, kno
 				Pos: t.At(1), What: fmt.Sprintf("%d requests can never decide %q", spec.Requests, t.Value),
 				Hint: fmt.Sprintf("at least %d are needed", need),
 			})
+		} else if enough := e.Enough(); known && spec.Requests > 0 && enough > spec.Requests {
+			b.finding(lint.TooFew(t.At(1), t.Value, spec.Requests, enough))
 		}
 		switch {
 		case !e.NeedsBaseline():

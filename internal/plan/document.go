@@ -19,6 +19,8 @@ type Document struct {
 	Hypothesis string          `json:"hypothesis"`
 	Fixtures   []Object        `json:"fixtures"` // created first, removed with the mesh
 	Phases     []PhaseDocument `json:"phases"`
+	// Findings are rules that do not do what they seem to.
+	Findings []string `json:"findings,omitempty"`
 	// Restored are the objects that the rollback brings back, or deletes where Before is empty.
 	Restored []Object `json:"restored"`
 }
@@ -56,6 +58,9 @@ func (p *Plan) Document() Document {
 	}
 	for _, o := range p.Fixtures {
 		d.Fixtures = append(d.Fixtures, Object{Action: "created", Object: name(o), After: o.Object})
+	}
+	for _, f := range p.Findings {
+		d.Findings = append(d.Findings, f.String())
 	}
 	phases := p.Phases
 	if p.Recovery != nil {

@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"squall/internal/check"
+	"squall/internal/lint"
 	"squall/internal/load"
 	"squall/internal/mesh"
 	"squall/internal/scenario"
@@ -27,6 +28,9 @@ type Plan struct {
 	Phases []Phase
 	// Recovery is the baseline once more, after the rollback; nil when the baseline is skipped.
 	Recovery *Phase
+	// Findings are rules that do not do what they seem to; Ignored is how many more the author's annotations keep back.
+	Findings []lint.Placed
+	Ignored  int
 	// Spec is what the run is judged by.
 	Spec check.Spec
 }

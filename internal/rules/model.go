@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"sort"
 
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	v1 "istio.io/api/networking/v1"
 	securityv1 "istio.io/api/security/v1"
@@ -159,7 +158,7 @@ func decode(u *unstructured.Unstructured, spec proto.Message) error {
 	if err != nil {
 		return fmt.Errorf("its spec is not JSON: %w", err)
 	}
-	if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(data, spec); err != nil {
+	if err := json.Unmarshal(data, spec); err != nil { // Istio's own decoder, which knows durations such as 3m
 		return fmt.Errorf("its spec is not Istio's: %w", err)
 	}
 	return nil

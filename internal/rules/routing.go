@@ -191,6 +191,15 @@ func (m *Model) gatewaysOf(c Caller, host string) []string {
 	return out
 }
 
+// RoutesOf are the routes of one VirtualService, whoever they hold for.
+func (m *Model) RoutesOf(v *VirtualService) []*Route {
+	var out []*Route
+	for i := range v.Spec.GetHttp() {
+		out = append(out, m.route(v, i, 0))
+	}
+	return out
+}
+
 // Pick finds the route that a request takes. No: none fits, and the proxy answers 404. Unknown: the route is the first that may be
 // taken, and others may be taken as well.
 func (r Routing) Pick(req Request, c Caller, gateways ...string) (*Route, Truth) {

@@ -104,25 +104,46 @@ func listed(path string) Listed {
 	return Listed{Name: s.Metadata.Name, Hypothesis: s.Spec.Hypothesis, Labels: s.Metadata.Labels, File: path}
 }
 
-// isNoScenario says whether a file holds only what is meant to be something else. What has neither kind nor apiVersion could be a
-// scenario that is broken.
-func isNoScenario(path string) bool {
+// FileKind is what a YAML file is.
+type FileKind int
+
+// The kinds of files. The zero value is what could be a scenario that is broken.
+const (
+	FileScenario FileKind = iota
+	FileFragment
+	FileManifest // of Kubernetes objects
+)
+
+// KindOf says what a YAML file is meant to be. What has neither kind nor apiVersion could be a scenario that is broken.
+func KindOf(path string) FileKind {
 	data, err := readFile(path)
 	if err != nil {
-		return errors.Is(err, fs.ErrNotExist)
+		return FileScenario
 	}
 	docs, _ := parseYAML(path, data)
-	return len(docs) > 0 && !slices.ContainsFunc(docs, func(n *node) bool {
+	out := FileScenario
+	for _, n := range docs {
 		kind, version := n.field("kind"), n.field("apiVersion")
-		switch {
-		case kind == nil || version == nil || kind.scalar == "Scenario":
-			return true
-		case kind.scalar == "Fragment":
-			return false
+		if kind == nil || version == nil || kind.scalar == "Scenario" {
+			return FileScenario
 		}
 		text, ok := version.scalar.(string)
-		return !ok || strings.HasPrefix(text, "squall/")
-	})
+		switch {
+		case kind.scalar == "Fragment":
+			out = FileFragment
+		case !ok || strings.HasPrefix(text, "squall/"):
+			return FileScenario
+		default:
+			out = FileManifest
+		}
+	}
+	return out
+}
+
+// isNoScenario says whether a file is meant to be something else, or is gone.
+func isNoScenario(path string) bool {
+	_, err := os.Stat(path)
+	return errors.Is(err, fs.ErrNotExist) || KindOf(path) != FileScenario
 }
 
 func isYAML(path string) bool {
