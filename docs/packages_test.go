@@ -55,7 +55,7 @@ func imported(t *testing.T, dir string, tests bool) (imports []string, synopsis 
 func directories(t *testing.T) []string {
 	t.Helper()
 	seen := map[string]bool{}
-	for _, root := range []string{"cmd", "internal", "suites", "scripts", "docs"} {
+	for _, root := range []string{"cmd", "internal", "fixtures", "suites", "scripts", "docs"} {
 		err := filepath.WalkDir(filepath.Join("..", root), func(path string, _ os.DirEntry, err error) error {
 			if err == nil && strings.HasSuffix(path, ".go") {
 				seen[strings.TrimPrefix(filepath.ToSlash(filepath.Dir(path)), "../")] = true
