@@ -18,10 +18,10 @@ import (
 // flow is the order of the packages: from what the author writes to what a person reads, then what serves them.
 func flow() []string {
 	return []string{
-		"cmd/squall", "internal/engine", "internal/scenario", "internal/step", "internal/rules", "internal/oracle", "internal/plan",
+		"cmd/squall", "internal/engine", "internal/scenario", "internal/step", "internal/rules", "internal/oracle", "internal/lint", "internal/plan",
 		"internal/run", "internal/mesh", "internal/mesh/local",
 		"internal/kubeapi", "internal/sds", "internal/forward", "internal/proc", "internal/toolchain", "internal/load", "internal/record",
-		"internal/check", "internal/report", "internal/bench",
+		"internal/check", "internal/report", "internal/bench", "internal/browsertest",
 	}
 }
 

@@ -127,13 +127,13 @@ func (a *app) doubts(config engine.Config, f *falsifyFlags, names []string) ([]d
 
 // try runs the scenario without the step. Its folder is kept only when the run did not show what it should.
 func (d *doubt) try(ctx context.Context, config engine.Config) error {
-	if d.Err != nil {
+	switch cause := context.Cause(ctx); {
+	case d.Err != nil:
 		d.Verdict, d.Shown, d.Reason = "REFUSED", true, d.Err.Error()
-		return nil
-	}
-	if cause := context.Cause(ctx); cause != nil {
+		return nil //nolint:nilerr // a step that cannot be left out is needed
+	case cause != nil:
 		d.Verdict, d.Reason, d.code = "NOT RUN", cause.Error(), signalCode(ctx, exitInconclusive)
-		return nil
+		return nil //nolint:nilerr // it is in the table
 	}
 	got, err := config.Run(ctx, d.Compiled, progress{report.Quiet{}})
 	if err != nil {

@@ -22,7 +22,7 @@ func (e *Expr) Enough() int64 {
 		limits = append(limits, k.num)
 	}
 	c := e.shareOf(e.measures[0])
-	fits := func(int64) bool { return true }
+	var fits func(int64) bool
 	switch {
 	case n.op == operators.In && len(limits) == 2:
 		fits = func(n int64) bool { return fitsWithin(limits[0], limits[1], n, c) }

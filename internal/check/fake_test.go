@@ -73,9 +73,9 @@ func (m *memory) PhaseProxies(string) ([]record.Proxy, error) {
 }
 
 func (m *memory) Usage(phase string, when record.When) ([]record.PodUsage, error) {
-	u, ok := m.usage[phase+"/"+string(when)]
+	u, ok := m.usage[phase+"/"+when]
 	if !ok {
-		return nil, absentFile("usage." + string(when) + ".json")
+		return nil, absentFile("usage." + when + ".json")
 	}
 	return u, nil
 }

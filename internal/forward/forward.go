@@ -45,9 +45,9 @@ type front struct {
 	backs    atomic.Pointer[[]netip.AddrPort] // never empty
 }
 
-// New makes a forwarder that listens nowhere yet and lives until Close.
-func New() *Forwarder {
-	ctx, cancel := context.WithCancel(context.Background())
+// New makes a forwarder that listens nowhere yet and lives until Close, or until ctx ends.
+func New(ctx context.Context) *Forwarder {
+	ctx, cancel := context.WithCancel(ctx)
 	d := net.Dialer{Timeout: dialTime}
 	return &Forwarder{
 		done: ctx.Done(), cancel: cancel, slots: make(chan struct{}, maxConns), fronts: map[netip.AddrPort]*front{},

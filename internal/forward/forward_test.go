@@ -75,7 +75,7 @@ func set(t *testing.T, f *Forwarder, at netip.AddrPort, backs ...netip.AddrPort)
 }
 
 func forwarder(t *testing.T) *Forwarder {
-	f := New()
+	f := New(t.Context())
 	t.Cleanup(func() {
 		if err := f.Close(); err != nil {
 			t.Error(err)

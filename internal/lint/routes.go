@@ -11,7 +11,7 @@ import (
 func faultBesideTimeout(l *linter) {
 	for _, w := range l.ways() {
 		for _, r := range w.routes {
-			ref := rules.Ref{}
+			var ref rules.Ref
 			switch {
 			case r.Delay != nil && r.Delay.Share > 0:
 				ref = r.Delay.Ref

@@ -73,7 +73,7 @@ func (f *finder) in(b *body) string {
 	}
 	out := make([]byte, 0, 32)
 	for i, x := range f.finds {
-		n := 0
+		var n int
 		if re := f.regex[i]; re != nil {
 			n = len(re.FindAllIndex(b.kept, -1))
 		} else {

@@ -250,7 +250,7 @@ func (h *http1) slowAnswer(o *outcome) (keep bool, err error) {
 		o.version = v[0]
 	}
 	h.body.reset()
-	to := io.Writer(io.Discard)
+	to := io.Discard
 	if h.finder != nil {
 		to = &h.body
 	}

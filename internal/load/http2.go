@@ -129,7 +129,7 @@ func (h *h2) answer(o *outcome, resp *http.Response) error {
 	}
 	o.version = resp.Header.Get(h.spec.VersionHeader)
 	var kept body
-	to := io.Writer(io.Discard)
+	to := io.Discard
 	if h.finder != nil {
 		to = &kept
 	}

@@ -57,7 +57,7 @@ func (b *builder) lintStage(st *scenario.Stage, ls *scenario.LoadSpec, changes [
 		return
 	}
 	for _, s := range st.Apply {
-		percent := 0.0
+		var percent float64
 		switch spec := s.Spec.(type) {
 		case *scenario.Delay:
 			percent = float64(spec.Percent)

@@ -21,7 +21,7 @@ type PodUsage struct {
 }
 
 func usageFile(phase string, when When) string {
-	return "phases/" + phase + "/usage." + string(when) + ".json"
+	return "phases/" + phase + "/usage." + when + ".json"
 }
 
 // WriteUsage saves what the pods have used at one end of a phase.

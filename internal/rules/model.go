@@ -104,7 +104,7 @@ func Read(objects []*unstructured.Unstructured, opts Options) *Model {
 
 // read adds one object that is no workload.
 func (m *Model) read(u *unstructured.Unstructured) error {
-	ref, spec := Ref{u, "spec"}, Ref{u, ""}
+	ref := Ref{u, "spec"}
 	switch gvk := u.GroupVersionKind(); gvk.Group + "/" + gvk.Kind {
 	case "/Service":
 		m.Services = append(m.Services, m.service(u))
@@ -132,11 +132,28 @@ func (m *Model) read(u *unstructured.Unstructured) error {
 		return add(&m.Authorizations, ref, new(securityv1.AuthorizationPolicy), func(r Ref, s *securityv1.AuthorizationPolicy) *AuthorizationPolicy {
 			return &AuthorizationPolicy{r, s}
 		})
-	case networking + "/EnvoyFilter", networking + "/Sidecar", networking + "/WorkloadEntry", networking + "/ProxyConfig",
+	case networking + "/EnvoyFilter":
+		if !addsClusters(u) {
+			m.Problems = append(m.Problems, Problem{ref, "what it changes is not known"})
+		}
+	case networking + "/Sidecar", networking + "/WorkloadEntry", networking + "/ProxyConfig",
 		"extensions.istio.io/WasmPlugin", "gateway.networking.k8s.io/HTTPRoute":
-		m.Problems = append(m.Problems, Problem{spec, "what it changes is not known"})
+		m.Problems = append(m.Problems, Problem{ref, "what it changes is not known"})
 	}
 	return nil
+}
+
+// addsClusters says whether an EnvoyFilter does nothing but add clusters, to which no request goes.
+func addsClusters(u *unstructured.Unstructured) bool {
+	patches, _, _ := unstructured.NestedSlice(u.Object, "spec", "configPatches")
+	for _, raw := range patches {
+		p, _ := raw.(map[string]any)
+		operation, _, _ := unstructured.NestedString(p, "patch", "operation")
+		if p["applyTo"] != "CLUSTER" || operation != "ADD" {
+			return false
+		}
+	}
+	return true
 }
 
 // add decodes the spec and appends what is made of it.

@@ -95,7 +95,7 @@ func New(opts Options) (*Mesh, error) {
 	}
 	m := &Mesh{
 		opts: opts, images: table, facts: facts, failed: make(chan error, 1), pods: map[string]*pod{}, istiodReady: make(chan struct{}),
-		log: newAccessLogs(), cancel: func() {}, forwarder: forward.New(),
+		log: newAccessLogs(), cancel: func() {},
 		http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16, DisableCompression: true}},
 		probes: &http.Client{
 			Transport:     &http.Transport{DisableKeepAlives: true, DisableCompression: true},
@@ -122,6 +122,7 @@ func (m *Mesh) Up(ctx context.Context) (err error) {
 		return err
 	}
 	live, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	m.forwarder = forward.New(live)
 	m.cancel = cancel
 	m.background(func() error { return m.naming.learn(live, m.opts.Dir) })
 	m.istiodHosts = istiodPod(m.opts.Dir)
@@ -219,7 +220,9 @@ func (m *Mesh) end(ctx context.Context) error {
 		errs = append(errs, m.sds.Close())
 	}
 	m.wg.Wait()
-	errs = append(errs, m.forwarder.Close())
+	if m.forwarder != nil {
+		errs = append(errs, m.forwarder.Close())
+	}
 	m.http.CloseIdleConnections()
 	if m.block != nil {
 		errs = append(errs, m.block.release())
