@@ -1,0 +1,188 @@
+package oracle
+
+import (
+	"fmt"
+	"time"
+
+	"squall/internal/rules"
+)
+
+// attempts is what a cluster answers, with the retries and the timeout of the route.
+func (e *evaluation) attempts(c call, r *rules.Route, cluster rules.Cluster) mixture {
+	if why := e.shedding(c, cluster); why != "" {
+		return unknown("%s", why)
+	}
+	once := e.attempt(c, r, cluster)
+	if cluster.Outlier != nil {
+		if failed, open := once.probability(func(o outcome) bool { return o.code >= 500 || o.code == 0 }); failed+open > 0 {
+			return unknown("%s ejects pods that fail, so that the shares change", cluster.OutlierRef)
+		}
+	}
+	if c.caller.Proxy == rules.NoProxy {
+		return once
+	}
+	all := e.retry(c, r, cluster, once)
+	if r.Timeout == 0 {
+		return all
+	}
+	return all.then(func(o outcome) mixture { return e.cut(c, r, o) })
+}
+
+// retry makes the attempts one after the other. Each is drawn anew, which holds as long as all pods fail alike: a retry goes to
+// another pod when there is one.
+func (e *evaluation) retry(c call, r *rules.Route, cluster rules.Cluster, once mixture) mixture {
+	again, _ := once.probability(func(o outcome) bool { return e.again(r, o) })
+	if again == 0 || r.Retries.Attempts == 0 {
+		return once
+	}
+	if rules.Pods(cluster.Workloads) > 1 && len(cluster.Workloads) > 1 {
+		return unknown("%s tries another pod of %s, and they do not fail alike", r.Retries.Ref, cluster.Service.Name)
+	}
+	if cluster.Pool.GetHttp().GetMaxRetries() > 0 {
+		return unknown("%s bounds the retries under way", cluster.PoolRef)
+	}
+	e.because(c, "%s: %d more after a failure of %s", r.Retries.Ref, r.Retries.Attempts, share(again))
+	out := once
+	for n := 1; n <= r.Retries.Attempts; n++ {
+		last := n == r.Retries.Attempts
+		out = out.then(func(before outcome) mixture {
+			if before.attempts != n || !e.again(r, before) {
+				before.p = 1
+				return mixture{before}
+			}
+			return once.each(func(o *outcome) {
+				o.hit(retried(c.from, cluster.Service.Host))
+				o.after(before)
+				o.attempts = n + 1
+				if last && e.again(r, *o) {
+					o.flag("URX")
+				}
+			})
+		})
+	}
+	return out
+}
+
+// again says whether the proxy retries after the outcome of one attempt.
+func (e *evaluation) again(r *rules.Route, o outcome) bool {
+	switch {
+	case o.unknown != "":
+		return false
+	case o.code == 504 && has(o, "UT"):
+		return r.Retries.Has("5xx", "gateway-error", "reset")
+	case o.code == 503 && has(o, "UF"):
+		return r.Retries.Has("5xx", "gateway-error", "reset", "connect-failure")
+	}
+	return r.Retries.Retried(o.code)
+}
+
+func has(o outcome, flag string) bool {
+	for _, f := range o.flags {
+		if f == flag {
+			return true
+		}
+	}
+	return false
+}
+
+// cut applies the route's timeout, which holds over all attempts.
+func (e *evaluation) cut(c call, r *rules.Route, o outcome) mixture {
+	limit := r.Timeout
+	switch slack := min(near, limit/2); {
+	case o.latency == 0 && limit < near, o.latency > limit-slack && o.latency < limit+slack/2 && o.latency != 0:
+		return unknown("%s is %v, too close to what an answer takes anyway for telling which is first", r.TimeoutRef, limit)
+	case o.latency < limit:
+		o.p = 1
+		return mixture{o}
+	}
+	e.because(c, "%s: an answer after %v is cut off at %v", r.TimeoutRef, o.latency, limit)
+	gone := outcome{code: 504, latency: limit, attempts: o.attempts, flags: []string{"UT"}, hits: o.until(limit)}
+	if o.attempts > 1 {
+		return unknown("%s cuts off while retries are under way", r.TimeoutRef)
+	}
+	return certain(gone)
+}
+
+// attempt is one try: a pod is chosen, its policies judge the request, and its application answers.
+func (e *evaluation) attempt(c call, r *rules.Route, cluster rules.Cluster) mixture {
+	workloads := cluster.Workloads
+	total := float64(rules.Pods(workloads))
+	var out mixture
+	for _, w := range workloads {
+		out = append(out, e.at(c, r, cluster, w).times(float64(w.Replicas)/total)...)
+	}
+	if why := e.unevenly(c, cluster); why != "" && !alike(out) {
+		return unknown("%s", why)
+	}
+	if len(workloads) > 1 && c.caller.Proxy != rules.NoProxy {
+		e.because(c, "%s: %d pods of %s take turns", cluster.BalancerRef, int(total), cluster.Service.Name)
+	}
+	return out.merged()
+}
+
+// alike says whether it makes no difference which of the outcomes it is, but for the latency that nobody declared.
+func alike(m mixture) bool { return len(m.merged()) == 1 }
+
+// unevenly is why the pods of a cluster may not get equal shares, or "".
+func (e *evaluation) unevenly(c call, cluster rules.Cluster) string {
+	name := cluster.Service.Name
+	switch {
+	case len(cluster.Workloads) < 2:
+		return ""
+	case c.caller.Proxy == rules.NoProxy:
+		return "without a proxy, pods of " + name + " are chosen once a connection"
+	case cluster.Balancer.GetConsistentHash() != nil || cluster.Balancer.GetLocalityLbSetting() != nil || cluster.Balancer.GetWarmup() != nil:
+		return fmt.Sprintf("%s does not spread requests evenly", cluster.BalancerRef)
+	}
+	switch algorithm := cluster.Balancer.GetSimple().String(); algorithm {
+	case "ROUND_ROBIN", "RANDOM":
+		return ""
+	case "UNSPECIFIED", "LEAST_REQUEST", "LEAST_CONN":
+		if e.req.Connections != 1 {
+			return fmt.Sprintf("%s prefers the pod of %s with the fewest requests under way, so that faster ones get more", cluster.BalancerRef, name)
+		}
+		return ""
+	default:
+		return fmt.Sprintf("%s is %s", cluster.BalancerRef, algorithm)
+	}
+}
+
+// at is what one workload makes of a request.
+func (e *evaluation) at(c call, r *rules.Route, cluster rules.Cluster, w *rules.Workload) mixture {
+	target := 0
+	if p, ok := cluster.Service.Port(cluster.Port); ok {
+		target = p.Target
+	}
+	if refusal := e.transport(c, cluster, w, target); refusal != nil {
+		return refusal
+	}
+	m := e.guard(c, w, target, func() mixture { return e.application(c, w) })
+	m = m.each(func(o *outcome) {
+		o.version, o.attempts, o.flags = w.Version(), 1, nil
+		if c.caller.Proxy == rules.NoProxy {
+			o.attempts = 0
+		}
+		if w.Sidecar {
+			o.hit(reached(cluster.Service.Name, w.Version()))
+		}
+	})
+	perTry := r.Retries.PerTry
+	if perTry == 0 || c.caller.Proxy == rules.NoProxy {
+		return m
+	}
+	return m.then(func(o outcome) mixture { return e.cutTry(c, r, o, perTry) })
+}
+
+// cutTry applies the timeout of one attempt.
+func (e *evaluation) cutTry(c call, r *rules.Route, o outcome, limit time.Duration) mixture {
+	slack := min(near, limit/2)
+	switch {
+	case o.latency == 0 && limit < near, o.latency != 0 && o.latency > limit-slack && o.latency < limit+slack/2:
+		return unknown("%s.perTryTimeout is %v, too close to what an answer takes for telling which is first", r.Retries.Ref, limit)
+	case o.latency < limit:
+		o.p = 1
+		return mixture{o}
+	}
+	e.because(c, "%s: a try is given up after %v", r.Retries.Ref.At(".perTryTimeout"), limit)
+	return certain(outcome{code: 504, latency: limit, attempts: 1, flags: []string{"UT"}, hits: o.until(limit)})
+}

@@ -1,0 +1,140 @@
+package oracle
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"squall/internal/check"
+	"squall/internal/rules"
+)
+
+// downstream predicts what reaches each service on the way, by its access log, and the faults that their callers' proxies inject.
+func (p *printer) downstream() {
+	if _, rest := p.mix.probability(func(outcome) bool { return true }); rest > 0 {
+		return
+	}
+	keys := map[string]bool{}
+	for _, o := range p.mix {
+		for h := range o.hits {
+			keys[strings.TrimPrefix(h.key, open)] = true
+		}
+	}
+	services := map[string][]string{}
+	for _, k := range slices.Sorted(maps.Keys(keys)) {
+		what, rest, _ := strings.Cut(k, " ")
+		name, version, _ := strings.Cut(rest, " ")
+		switch {
+		case what == "reached":
+			services[name] = append(services[name], version)
+		case what == "delays" && name != "":
+			p.count(fmt.Sprintf(`proxy(%s).counter("fault\\.delays_injected")`, p.service(name)), k)
+		case what == "aborts" && name != "":
+			p.count(fmt.Sprintf(`proxy(%s).counter("fault\\.aborts_injected")`, p.service(name)), k)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(services)) {
+		p.reached(name, services[name])
+	}
+}
+
+// service is the workload, or the service that it belongs to, as the language of checks names proxies.
+func (p *printer) service(workload string) string {
+	for _, s := range p.e.model.Services {
+		if slices.ContainsFunc(s.Workloads, func(w *rules.Workload) bool { return w.Name == workload }) {
+			return s.Name
+		}
+	}
+	return workload
+}
+
+// means are those of a key's hits over the mixture.
+type means struct {
+	mean     float64
+	constant bool // each outcome has as many
+	most     int
+	sure     bool // there are no others that may have happened
+}
+
+func (p *printer) expected(key string) means {
+	out := means{constant: true, sure: true}
+	first, _ := p.mix[0].count(key)
+	for _, o := range p.mix {
+		n, sure := o.count(key)
+		out.mean += o.p * float64(n)
+		out.constant = out.constant && n == first
+		out.most = max(out.most, n)
+		out.sure = out.sure && sure
+	}
+	return out
+}
+
+// count predicts a number of requests: exactly when each request makes as many, in bounds when it makes one or none.
+func (p *printer) count(measure, key string) {
+	n, e := p.e.req.Requests, p.expected(key)
+	switch {
+	case n == 0 || !e.sure:
+	case e.constant:
+		p.value(measure, float64(n)*e.mean, fmt.Sprintf("%d × %d requests", e.most, n))
+	case e.most == 1:
+		lo, hi := check.Accept(min(e.mean, 1), n, confidence)
+		p.bounds(measure, float64(lo), float64(hi), share(e.mean)+fmt.Sprintf(" of %d requests", n))
+	}
+}
+
+// reached predicts the split of a service's requests over its versions, and their number. Shares are told when each request makes
+// at most one, or always the same versions; the shares of more requests are not independent of each other.
+func (p *printer) reached(name string, versions []string) {
+	if p.mirrored(name) {
+		return
+	}
+	split, total, independent := map[string]float64{}, 0.0, true
+	for _, v := range versions {
+		e := p.expected(reached(name, v))
+		if !e.sure {
+			return
+		}
+		split[v] = e.mean
+		total += e.mean
+		independent = independent && (e.constant || e.most <= 1)
+	}
+	for _, v := range versions {
+		if v == "" || !independent && split[v] < total-1e-12 {
+			continue
+		}
+		p.value(fmt.Sprintf("records(%s, version == %q).ratio", name, v), split[v]/total, "")
+	}
+	if len(versions) == 1 {
+		p.count(fmt.Sprintf("records(%s).count", name), reached(name, versions[0]))
+	}
+}
+
+// mirrored says whether a mirror sends copies to the service.
+func (p *printer) mirrored(name string) bool {
+	return slices.ContainsFunc(p.e.copies, func(c copies) bool { return c.cluster.Service != nil && c.cluster.Service.Name == name })
+}
+
+// mirrors predicts the copies of a mirror on the load's own route, when they go to pods that get nothing else.
+func (p *printer) mirrors() {
+	for _, c := range p.e.copies {
+		s := c.cluster.Service
+		n := p.e.req.Requests
+		if s == nil || c.cluster.Missing || len(c.cluster.Workloads) != 1 || c.call.depth > 0 || n == 0 {
+			continue
+		}
+		w := c.cluster.Workloads[0]
+		got, rest := p.mix.probability(func(o outcome) bool {
+			n, sure := o.count(reached(s.Name, w.Version()))
+			return n > 0 || !sure
+		})
+		forwarded, _ := p.mix.probability(func(o outcome) bool { return !has(o, "FI") })
+		if !w.Sidecar || w.Version() == "" || got+rest > 0 {
+			continue
+		}
+		mean := c.to.Share * forwarded
+		lo, hi := check.Accept(min(mean, 1), n, confidence)
+		p.because = fmt.Sprintf("%s: copies of %s of the requests that are forwarded", c.to.Ref, share(c.to.Share))
+		p.bounds(fmt.Sprintf("records(%s, version == %q).count", s.Name, w.Version()), float64(lo), float64(hi), "")
+	}
+}

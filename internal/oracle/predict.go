@@ -1,0 +1,123 @@
+package oracle
+
+import (
+	"fmt"
+	"math"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"squall/internal/check"
+	"squall/internal/rules"
+)
+
+// Request is a load as the rules see it.
+type Request struct {
+	URL     string // absolute; its host is a service as the caller names it
+	Method  string // "" is GET
+	Headers map[string]string
+	// SignIn is the form with which the client signed in before the load; nil is not at all.
+	SignIn map[string]string
+	Caller rules.Caller
+	// Connections is how many requests can be under way at once; 0 is not known.
+	Connections int
+	// Requests is how many there are, exactly; 0 is not known, and then counts are not predicted. It must be 0 when the same proxies
+	// get other requests in the same time, such as a warm-up or signing in.
+	Requests int64
+	// GRPC says that the load is no plain HTTP, of which nothing is predicted.
+	GRPC bool
+}
+
+// Prediction is what the rules say of a load.
+type Prediction struct {
+	Items []check.Prediction
+	// Unpredicted is why there is no more.
+	Unpredicted []string
+}
+
+// copies are the requests that a mirror sends beside the load's.
+type copies struct {
+	call    call
+	route   *rules.Route
+	to      rules.Destination
+	cluster rules.Cluster
+}
+
+// evaluation is one run of Predict.
+type evaluation struct {
+	model   *rules.Model
+	req     Request
+	why     []string
+	copies  []copies
+	breaker *breaker
+}
+
+// Predict evaluates the rules for a load. It never fails: what it cannot tell is in Unpredicted.
+func Predict(m *rules.Model, req Request) Prediction {
+	c, why := start(req)
+	if why == "" {
+		why = meddling(m)
+	}
+	if why != "" {
+		return Prediction{Unpredicted: []string{why}}
+	}
+	e := &evaluation{model: m, req: req}
+	mix := e.route(c)
+	p := &printer{e: e, mix: mix, because: strings.Join(e.why, "; ")}
+	if p.because == "" {
+		p.because = "no rule does anything to the request"
+	}
+	p.all()
+	return Prediction{Items: p.items, Unpredicted: append(mix.reasons(), p.left...)}
+}
+
+// start is the load's request as a call.
+func start(req Request) (call, string) {
+	u, err := url.Parse(req.URL)
+	if err != nil || u.Hostname() == "" {
+		return call{}, fmt.Sprintf("%s is no absolute URL", req.URL)
+	}
+	if u.Scheme != "http" || req.GRPC {
+		return call{}, "only plain HTTP is predicted"
+	}
+	port := 80
+	if n, err := strconv.Atoi(u.Port()); err == nil {
+		port = n
+	}
+	c := call{caller: req.Caller, host: u.Hostname(), port: port, signIn: req.SignIn}
+	c.req = rules.Request{Method: req.Method, Path: u.RequestURI(), Authority: u.Host, Headers: req.Headers, Port: port}
+	if c.req.Method == "" {
+		c.req.Method = "GET"
+	}
+	for name, value := range req.Headers {
+		if strings.EqualFold(name, "host") {
+			c.req.Authority = value
+		}
+	}
+	return c, ""
+}
+
+// meddling is why nothing can be told at all: objects that change what proxies do in ways that the model does not know.
+func meddling(m *rules.Model) string {
+	for _, p := range m.Problems {
+		return p.String()
+	}
+	return ""
+}
+
+// because notes a rule that has a part in the answer, once.
+func (e *evaluation) because(c call, format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	if c.from != "" {
+		text += " (calls of " + c.from + ")"
+	}
+	if !slices.Contains(e.why, text) {
+		e.why = append(e.why, text)
+	}
+}
+
+func (e *evaluation) note(format string, args ...any) { e.because(call{}, format, args...) }
+
+// share is such as 12.5 %.
+func share(p float64) string { return strconv.FormatFloat(math.Round(p*1e6)/1e4, 'f', -1, 64) + " %" }
