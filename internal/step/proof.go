@@ -88,6 +88,9 @@ func (c *compiler) proofAt(evidence string, h Host, subset string, direct bool) 
 		argument = ", " + strconv.Quote(subset)
 	}
 	fill := strings.NewReplacer("HOST", strconv.Quote(c.called(h)), "SUBSET", argument)
+	if gateway := c.gatewayTo(h); gateway != "" && !direct {
+		return []Proof{{c.step.String(), strings.Replace(e.text, "the caller's proxy", "the gateway", 1), atGateway(e.elsewhere, gateway, h, subset)}}
+	}
 	if !direct {
 		return []Proof{{c.step.String(), e.text, fill.Replace(e.elsewhere)}}
 	}
@@ -96,6 +99,28 @@ func (c *compiler) proofAt(evidence string, h Host, subset string, direct bool) 
 		expr += more
 	}
 	return []Proof{{c.step.String(), e.text, fill.Replace(expr)}}
+}
+
+// gatewayTo is the gateway's service that the load calls and that leads to the host, "" when there is none.
+func (c *compiler) gatewayTo(h Host) string {
+	target, ok := c.set.Resolve(c.opts.Target, c.opts.Namespace)
+	if !ok || target.service.GetKind() != "Service" {
+		return ""
+	}
+	for _, u := range c.leadingTo(h) {
+		if slices.ContainsFunc(c.selectorsOf(u), c.targetsGateway) {
+			return target.Short
+		}
+	}
+	return ""
+}
+
+// atGateway is an evidence of other proxies, looked at in the gateway's alone. A stat of a host becomes one of its clusters.
+func atGateway(elsewhere, gateway string, h Host, subset string) string {
+	clusters := `cluster\\.outbound\\|[0-9]+\\|` + cmp.Or(subset, `[^|]*`) + `\\|` + strings.ReplaceAll(h.FQDN, ".", `\\.`) + `\\.`
+	of := fmt.Sprintf("proxy(%q).counter(", gateway)
+	out := strings.ReplaceAll(elsewhere, `elsewhere(HOST, "`, of+`"`+clusters)
+	return strings.NewReplacer("elsewhere(", of, "SUBSET", "").Replace(out)
 }
 
 // called is the host as checks name it.
@@ -258,6 +283,9 @@ func proveRoute(c *compiler, s scenario.Step) []Proof {
 	direct := c.isTarget(h)
 	proofs := c.proofAt("share", to, spec.To.Subset, direct)
 	proofs[0].Text = strings.Replace(proofs[0].Text, "the subset", subsetOf(to, spec.To.Subset), 1)
+	if gateway := c.gatewayTo(h); gateway != "" && !direct && spec.Match != nil {
+		return append(proofs, c.proveGatewayRoute(gateway, h)...)
+	}
 	own, others := c.routesFor(spec)
 	switch {
 	case len(own) > 0 && direct:
@@ -271,6 +299,24 @@ func proveRoute(c *compiler, s scenario.Step) []Proof {
 		c.state("the requests that match are not told apart from those that %s leads to %s too", strings.Join(others, ", "), subsetOf(to, spec.To.Subset))
 	}
 	return proofs
+}
+
+// proveGatewayRoute asks the gateway's access log for the routes that are for the step's match.
+func (c *compiler) proveGatewayRoute(gateway string, h Host) []Proof {
+	var sums []string
+	for _, u := range c.leadingTo(h) {
+		r := c.routes[keyOf(u)]
+		if r == nil || !slices.ContainsFunc(c.selectorsOf(u), c.targetsGateway) {
+			continue
+		}
+		for _, route := range r.copies[c.step.Path] {
+			sums = append(sums, fmt.Sprintf("records(%q, route == %q).count", gateway, nameOf(route)))
+		}
+	}
+	if len(sums) == 0 {
+		return nil
+	}
+	return []Proof{{c.step.String(), "requests that match took the route, as the gateway's access log says", strings.Join(sums, " + ") + " > 0"}}
 }
 
 // routesFor are the names, in quotes, of the route that the step made and its copies, and those of all others that lead to the

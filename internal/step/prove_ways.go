@@ -108,6 +108,9 @@ func (c *compiler) proveThroughGateway(ways []way) []Proof {
 	sums := make([]string, len(ways))
 	for i, w := range ways {
 		sums[i] = c.requests("elsewhere", w.host, w.subset)
+		if gateway := c.gatewayTo(w.host); gateway != "" {
+			sums[i] = atGateway(`elsewhere(HOST, "upstream_rq_total"SUBSET)`, gateway, w.host, w.subset)
+		}
 	}
 	return []Proof{{c.step.String(), "requests went where the gateway leads", strings.Join(sums, " + ") + " > 0"}}
 }

@@ -15,6 +15,7 @@ import (
 type routing struct {
 	object *unstructured.Unstructured
 	edits  []edit
+	copies map[string][]map[string]any // the routes that are for a step's match, by the step's path
 }
 
 // edit changes one route in place.
@@ -70,29 +71,30 @@ func (c *compiler) route(h Host, e edit) {
 func (c *compiler) register(u *unstructured.Unstructured, e edit) {
 	k := keyOf(u)
 	if c.routes[k] == nil {
-		c.routes[k] = &routing{object: u}
+		c.routes[k] = &routing{object: u, copies: map[string][]map[string]any{}}
 	}
 	c.routes[k].edits = append(c.routes[k].edits, e)
 }
 
-// gatewayServices are the VirtualServices by which gateways lead to the host. One that mixes it with other hosts is a problem.
+// leadingTo are the VirtualServices by which gateways lead to the host.
+func (c *compiler) leadingTo(h Host) []*unstructured.Unstructured {
+	return slices.DeleteFunc(c.set.list(networking, "VirtualService"), func(u *unstructured.Unstructured) bool {
+		return !isForGateways(u) || !slices.ContainsFunc(mapsIn(specOf(u), "http"), func(route map[string]any) bool {
+			return slices.Contains(destinationsOf(route, u.GetNamespace()), h.FQDN)
+		})
+	})
+}
+
+// gatewayServices are those leading to the host. One that mixes it with other hosts is a problem.
 func (c *compiler) gatewayServices(h Host) []*unstructured.Unstructured {
-	var out []*unstructured.Unstructured
-	for _, u := range c.set.list(networking, "VirtualService") {
-		leads := false
+	out := c.leadingTo(h)
+	for _, u := range out {
 		for _, route := range mapsIn(specOf(u), "http") {
-			hosts := destinationsOf(route, u.GetNamespace())
-			if !isForGateways(u) || !slices.Contains(hosts, h.FQDN) {
-				continue
-			}
-			if leads = true; len(hosts) > 1 {
+			if hosts := destinationsOf(route, u.GetNamespace()); len(hosts) > 1 && slices.Contains(hosts, h.FQDN) {
 				c.problem("host", fmt.Sprintf("the route %s of the VirtualService %s leads from a gateway to other hosts too", nameOf(route), u.GetName()),
 					"give each host a route of its own")
 				return nil
 			}
-		}
-		if leads {
-			out = append(out, u)
 		}
 	}
 	return out
@@ -275,6 +277,7 @@ func (r *routing) narrowed(c *compiler, route map[string]any, reached map[string
 			byMatch[id], reached[id] = clone, true
 		}
 		e.apply(clone)
+		r.copies[e.step.Path] = append(r.copies[e.step.Path], clone)
 	}
 	return copies
 }
