@@ -13,6 +13,9 @@ func (e *evaluation) attempts(c call, r *rules.Route, cluster rules.Cluster) mix
 		return unknown("%s", why)
 	}
 	once := e.attempt(c, r, cluster)
+	if c.caller.Proxy != rules.NoProxy && (r.Timeout > 0 || r.Retries.PerTry > 0 || r.Retries.Answers()) || cluster.Outlier != nil {
+		once = once.needed()
+	}
 	if cluster.Outlier != nil {
 		if failed, open := once.probability(func(o outcome) bool { return o.code >= 500 || o.code == 0 }); failed+open > 0 {
 			return unknown("%s ejects pods that fail, so that the shares change", cluster.OutlierRef)

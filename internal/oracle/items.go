@@ -40,9 +40,20 @@ func (p *printer) all() {
 	p.mirrors()
 }
 
-// ratio predicts the share of outcomes that fit: a value when nothing is unknown, else bounds when the number of requests is known.
+// ratio predicts the share of outcomes that fit.
 func (p *printer) ratio(measure string, fits func(outcome) bool) {
 	value, rest := p.mix.probability(fits)
+	p.either(measure, value, rest)
+}
+
+// judged is ratio for what depends on the code or the latency.
+func (p *printer) judged(measure string, fits func(outcome) bool) {
+	value, rest := p.mix.judged(fits)
+	p.either(measure, value, rest)
+}
+
+// either predicts a value when nothing is unknown, else bounds when the number of requests is known.
+func (p *printer) either(measure string, value, rest float64) {
 	if rest < 1e-12 {
 		p.value(measure, value, "")
 		return
@@ -82,6 +93,11 @@ func (p *printer) known() mixture {
 	return slices.DeleteFunc(slices.Clone(p.mix), func(o outcome) bool { return o.unknown != "" })
 }
 
+// judgeable are the outcomes of which the code and the latency can be told.
+func (p *printer) judgeable() mixture {
+	return slices.DeleteFunc(p.known(), func(o outcome) bool { return o.own != "" })
+}
+
 // distinct are the values of the known outcomes, sorted.
 func distinct[T int | string | time.Duration](m mixture, of func(outcome) T) []T {
 	seen := map[T]bool{}
@@ -93,12 +109,12 @@ func distinct[T int | string | time.Duration](m mixture, of func(outcome) T) []T
 
 // codes predicts each code's share, and that of no answer.
 func (p *printer) codes() {
-	for _, code := range distinct(p.known(), func(o outcome) int { return o.code }) {
+	for _, code := range distinct(p.judgeable(), func(o outcome) int { return o.code }) {
 		measure := fmt.Sprintf("ratio(code == %d)", code)
 		if code == 0 {
 			measure = `ratio(error != "")`
 		}
-		p.ratio(measure, func(o outcome) bool { return o.code == code })
+		p.judged(measure, func(o outcome) bool { return o.code == code })
 	}
 }
 
@@ -134,7 +150,7 @@ func (p *printer) versions() {
 // can make any answer late, so that only the least share is told.
 func (p *printer) latencies() {
 	before := time.Duration(0)
-	for _, l := range distinct(p.known(), func(o outcome) time.Duration { return o.latency }) {
+	for _, l := range distinct(p.judgeable(), func(o outcome) time.Duration { return o.latency }) {
 		if l-before < 2*early {
 			continue
 		}
@@ -142,10 +158,10 @@ func (p *printer) latencies() {
 		fits := func(o outcome) bool { return o.latency >= l-early }
 		before = l
 		if far {
-			p.ratio(measure, fits)
+			p.judged(measure, fits)
 			continue
 		}
-		if least, _ := p.mix.probability(fits); p.e.req.Requests > 0 {
+		if least, _ := p.mix.judged(fits); p.e.req.Requests > 0 {
 			lo, _ := check.Accept(least, p.e.req.Requests, confidence)
 			p.bounds(measure, float64(lo)/float64(p.e.req.Requests), 1, "at least "+share(least))
 		}
@@ -169,7 +185,7 @@ func (p *printer) shed(b *breaker) {
 	n := p.e.req.Requests
 	why := fmt.Sprintf("%s: %d calls at once, of which %d may wait", b.cluster.PoolRef, p.e.req.Connections, b.limits.pending)
 	p.left = append(p.left, why+"; how many are shed depends on how long calls last")
-	if len(p.mix) != 1 || p.mix[0].unknown != "" {
+	if len(p.mix) != 1 || p.mix[0].unknown+p.mix[0].own != "" {
 		return
 	}
 	p.because = why

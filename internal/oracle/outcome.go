@@ -24,6 +24,8 @@ type outcome struct {
 	flags []string
 	// hits are the requests that came to workloads on the way, and the faults that were injected.
 	hits map[hit]int
+	// own is why the code and the latency are the application's own matter and not known; all else is.
+	own string
 	// unknown is why this part of the mixture cannot be told; then nothing else but p counts.
 	unknown string
 }
@@ -122,7 +124,7 @@ func (o outcome) key() string {
 		return "?" + o.unknown
 	}
 	var b strings.Builder
-	fmt.Fprint(&b, o.code, o.latency, o.version, "/", o.attempts, o.flags)
+	fmt.Fprint(&b, o.own, o.code, o.latency, o.version, "/", o.attempts, o.flags)
 	for _, h := range slices.SortedFunc(maps.Keys(o.hits), func(x, y hit) int {
 		return cmp.Or(strings.Compare(x.key, y.key), cmp.Compare(x.at, y.at))
 	}) {
@@ -205,12 +207,38 @@ func (m mixture) probability(fits func(outcome) bool) (p, rest float64) {
 	return min(p, 1), min(rest, 1)
 }
 
+// judged is probability for what depends on the code or the latency, which may be the application's own matter.
+func (m mixture) judged(fits func(outcome) bool) (p, rest float64) {
+	for _, o := range m {
+		switch {
+		case o.unknown != "" || o.own != "":
+			rest += o.p
+		case fits(o):
+			p += o.p
+		}
+	}
+	return min(p, 1), min(rest, 1)
+}
+
+// needed makes outcomes of which the code or latency is an application's own matter unknown, for what goes on from there.
+func (m mixture) needed() mixture {
+	return m.then(func(o outcome) mixture {
+		if o.own != "" {
+			return unknown("%s", o.own)
+		}
+		o.p = 1
+		return mixture{o}
+	})
+}
+
 // reasons are why parts are unknown, each once.
 func (m mixture) reasons() []string {
 	var out []string
 	for _, o := range m {
-		if o.unknown != "" && !slices.Contains(out, o.unknown) {
-			out = append(out, o.unknown)
+		for _, why := range []string{o.unknown, o.own} {
+			if why != "" && !slices.Contains(out, why) {
+				out = append(out, why)
+			}
 		}
 	}
 	return out

@@ -1,6 +1,7 @@
 package oracle
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -78,7 +79,7 @@ func (e *evaluation) application(c call, w *rules.Workload) mixture {
 	case err != nil:
 		return unknown("%v", err)
 	case b == nil && ownMatter(c.req.Path):
-		return unknown("what %s answers to %s is its own matter; declare it in %s", w.Name, c.req.Path, Annotation)
+		return certain(outcome{own: fmt.Sprintf("what %s answers to %s is its own matter; declare it in %s", w.Name, c.req.Path, Annotation)})
 	case b == nil:
 		return certain(outcome{code: 200})
 	}
@@ -196,7 +197,7 @@ func (e *evaluation) ask(c call, w *rules.Workload, k Call) mixture {
 			next.req.Headers[name] = value
 		}
 	}
-	once := e.route(next).then(func(o outcome) mixture { return e.patience(k, w, o) })
+	once := e.route(next).needed().then(func(o outcome) mixture { return e.patience(k, w, o) })
 	out := once
 	for try := 1; try < max(k.Tries, 1); try++ {
 		out = out.then(func(before outcome) mixture {

@@ -101,6 +101,11 @@ func (r Retries) Retried(code int) bool {
 	return false
 }
 
+// Answers says whether any answer of a service is tried again, and not only what fails on the way.
+func (r Retries) Answers() bool {
+	return r.Has("5xx", "gateway-error", "retriable-4xx") || r.Has("retriable-status-codes") && len(r.Codes) > 0
+}
+
 // Has says whether one of the conditions, in Envoy's words, is tried again.
 func (r Retries) Has(conditions ...string) bool {
 	for _, on := range r.On {
