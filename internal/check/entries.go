@@ -29,7 +29,7 @@ func (p *phase) wantEntries(m *measure) {
 }
 
 // ofEntries counts access log entries: inbound ones of a service's pods, or outbound ones of the client's.
-func (p *phase) ofEntries(m *measure) reading {
+func (p *phase) ofEntries(m *measure, confidence float64) reading {
 	pods, why := p.pods(podSet{name: m.service})
 	source := "access log of " + podNames(pods, podSet{name: m.service})
 	if why != "" {
@@ -49,6 +49,11 @@ func (p *phase) ofEntries(m *measure) reading {
 	t := set.byKey[predicateKey(m.pred)]
 	if t.unknown > 0 {
 		return absent(source, "not known of %s of %s entries: %s", thousands(t.unknown), thousands(t.n), t.why)
+	}
+	if m.kind == mRecordsRatio {
+		r := t.share("entry", confidence)
+		r.source = source
+		return r
 	}
 	return exact(float64(t.k), t.n, source)
 }

@@ -15,7 +15,7 @@ func (m *measure) figure(r reading) string {
 	}
 	var notes []string
 	switch {
-	case m.kind == mRatio && !m.delta:
+	case m.isShare() && !m.delta:
 		notes = append(notes, fmt.Sprintf("%s of %s", thousands(r.k), thousands(r.n)))
 	case m.ofSamples() && m.kind != mCount && m.kind != mRate:
 		notes = append(notes, "n = "+thousands(r.n))

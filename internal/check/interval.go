@@ -130,7 +130,7 @@ func (m *measure) need(r reading, limit float64) int64 {
 			return r.need
 		}
 		return max(r.need, int64(n))
-	case m.kind == mRatio:
+	case m.isShare():
 		return needForRatio(r.value, limit, r.confidence)
 	case m.kind == mPercentile:
 		return max(r.need, needForRatio(r.fraction(limit), m.q, r.confidence))

@@ -16,10 +16,11 @@ const (
 	dimTime
 	dimShare
 	dimCount
+	dimMemory
 )
 
 func (d dimension) String() string {
-	return [...]string{"zero", "a number", "a time", "a share", "a number of requests"}[d]
+	return [...]string{"zero", "a number", "a time", "a share", "a number of requests", "an amount of memory"}[d]
 }
 
 // lint refuses statements that CEL accepts and that cannot mean what they say: times compared with bare numbers, shares
@@ -79,6 +80,8 @@ func (c *compiler) dimension(e *Expr, n *node) (dimension, error) {
 			return dimShare, nil
 		case "requests":
 			return dimCount, nil
+		case unitMemory:
+			return dimMemory, nil
 		default:
 			return dimPlain, nil
 		}
@@ -111,6 +114,8 @@ func numberDimension(n *node) dimension {
 		return dimTime
 	case n.unit == "%":
 		return dimShare
+	case n.unit == unitMemory:
+		return dimMemory
 	case n.num == 0:
 		return dimAny
 	default:
@@ -124,6 +129,8 @@ func product(a, b dimension) dimension {
 		return dimPlain
 	case a == dimTime || b == dimTime:
 		return dimTime
+	case a == dimMemory || b == dimMemory:
+		return dimMemory
 	case a == dimCount || b == dimCount:
 		return dimCount
 	default:
@@ -133,8 +140,8 @@ func product(a, b dimension) dimension {
 
 func quotient(a, b dimension) dimension {
 	switch {
-	case a == dimTime && b != dimTime:
-		return dimTime
+	case a == dimTime && b != dimTime, a == dimMemory && b != dimMemory:
+		return a
 	case a == dimCount && b != dimTime && b != dimCount:
 		return dimCount
 	case a == dimCount && b == dimCount:
@@ -158,17 +165,18 @@ func (c *compiler) comparable(e *Expr, n, a, b *node) error {
 	switch {
 	case lo == dimAny || da == db:
 		return nil
-	case lo == dimPlain && hi != dimTime:
+	case lo == dimPlain && hi != dimTime && hi != dimMemory:
 		return nil
 	}
 	hint, lit := "", b
 	if a.op == opNumber {
 		lit = a
 	}
-	if lit.op == opNumber && hi == dimTime || lo == dimTime {
-		if lit.unit == "" {
-			hint = fmt.Sprintf("write %vms or %vs", lit.num, lit.num)
-		}
+	if lit.op == opNumber && lit.unit == "" && (hi == dimTime || lo == dimTime) {
+		hint = fmt.Sprintf("write %vms or %vs", lit.num, lit.num)
+	}
+	if lit.op == opNumber && lit.unit == "" && hi == dimMemory {
+		hint = fmt.Sprintf("write %vMiB", lit.num)
 	}
 	if lo == dimShare && hi == dimCount {
 		hint = "ratio(…) is a share, count(…) a number"
@@ -190,7 +198,7 @@ func (c *compiler) possible(e *Expr, n *node) error {
 		if k.op != opNumber {
 			return nil
 		}
-		if m.kind == mRatio && (k.num < 0 || k.num > 1) {
+		if m.isShare() && (k.num < 0 || k.num > 1) {
 			return c.errAt(k.at, fmt.Sprintf("a share is between 0 and 1: %v%% is %v", k.num, k.num/100), "a share of %v cannot be", k.num)
 		}
 		if k.num < 0 {
@@ -210,7 +218,7 @@ func (c *compiler) possible(e *Expr, n *node) error {
 
 // bounds says whether the measure's range, from 0 and for a ratio to 1, decides a comparison with its limits.
 func (m *measure) bounds(op string, limits []float64) (always, never bool) {
-	share, x := m.kind == mRatio, limits[0]
+	share, x := m.isShare(), limits[0]
 	switch op {
 	case operators.GreaterEquals:
 		return x == 0, false
@@ -232,7 +240,7 @@ func (c *compiler) conceivable(e *Expr, m *measure, n *node, limit float64) erro
 	if e.shareOf(m) == 0 {
 		return nil
 	}
-	edge := m.kind == mRatio && (n.op == operators.GreaterEquals && limit == 1 || n.op == operators.LessEquals && limit == 0)
+	edge := m.isShare() && (n.op == operators.GreaterEquals && limit == 1 || n.op == operators.LessEquals && limit == 0)
 	if n.op == operators.Equals || edge {
 		return c.errAt(n.at, "leave @… out to speak of the requests that were made, or allow a margin",
 			"no number of requests can show that %s at a confidence", n.text)

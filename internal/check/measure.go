@@ -22,6 +22,7 @@ const (
 	mCounter
 	mGauge
 	mRecords
+	mRecordsRatio
 	mCPU
 	mMemory
 )
@@ -36,7 +37,7 @@ type measure struct {
 	pred    *predicate // of samples or of access log entries
 	q       float64    // mPercentile: in (0, 1)
 	field   string     // mLoad
-	service string     // mRecords: inbound of this service's pods; "" is outbound of the client
+	service string     // of entries: inbound of this service's pods; "" is outbound of the client
 	pods    podSet     // mCounter, mGauge
 	stat    statPattern
 }
@@ -56,7 +57,13 @@ func (m *measure) key() string {
 func (m *measure) ofSamples() bool { return m.kind <= mMax }
 
 // estimated says whether the measure stands for a quantity of the population that has an interval.
-func (m *measure) estimated() bool { return m.kind == mRatio || m.kind == mPercentile }
+func (m *measure) estimated() bool { return m.isShare() || m.kind == mPercentile }
+
+// isShare says whether the measure is a share of requests or of entries.
+func (m *measure) isShare() bool { return m.kind == mRatio || m.kind == mRecordsRatio }
+
+// ofEntries says whether access logs are needed.
+func (m *measure) ofEntries() bool { return m.kind == mRecords || m.kind == mRecordsRatio }
 
 // needsLatencies says whether all latencies are needed.
 func (m *measure) needsLatencies() bool { return m.kind == mPercentile }
@@ -65,7 +72,7 @@ func (m *measure) unit() string {
 	switch m.kind {
 	case mCount, mRecords:
 		return "requests"
-	case mRatio:
+	case mRatio, mRecordsRatio:
 		return ""
 	case mRate:
 		return "1/s"
@@ -85,7 +92,7 @@ func (m *measure) unit() string {
 	case mCPU:
 		return "cores"
 	case mMemory:
-		return "MiB"
+		return unitMemory
 	default:
 		return "events"
 	}
@@ -228,7 +235,7 @@ type reading struct {
 	confidence    float64 // of the interval; 0: none
 	method        string
 	n             int64 // what the value rests on
-	k             int64 // mRatio: how many
+	k             int64 // of a share: how many
 	fraction      func(float64) float64
 	source        string
 	missing       string // why there is no value

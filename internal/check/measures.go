@@ -67,7 +67,7 @@ func latencyMeasure(name string) (*measure, bool) {
 	return &measure{kind: mPercentile, q: q}, ok
 }
 
-// selected compiles load.count, records(…).count and access(…).count.
+// selected compiles load.count, and count and ratio of records(…) and access(…).
 func (c *compiler) selected(e ast.Expr) (*measure, error) {
 	sel := e.AsSelect()
 	of, field := sel.Operand(), sel.FieldName()
@@ -79,10 +79,17 @@ func (c *compiler) selected(e ast.Expr) (*measure, error) {
 	}
 	if of.Kind() == ast.CallKind && !of.AsCall().IsMemberFunction() {
 		if name := of.AsCall().FunctionName(); name == "records" || name == "access" {
-			if field != "count" {
-				return nil, c.errOn(e, "write "+name+"(…).count", "%s has no %q", name, field)
+			if field != "count" && field != "ratio" {
+				return nil, c.errOn(e, "write "+name+"(…).count or "+name+"(…).ratio", "%s has no %q", name, field)
 			}
-			return c.entries(of)
+			m, err := c.entries(of)
+			if err == nil && field == "ratio" {
+				if m.pred == nil {
+					return nil, c.errOn(e, "say which of them", "all entries are a share of 1")
+				}
+				m.kind = mRecordsRatio
+			}
+			return m, err
 		}
 	}
 	return nil, c.errOn(e, "write load."+field+", records(…).count or access(…).count", "nothing here has a field %q", field)
@@ -169,6 +176,9 @@ func (c *compiler) called(e ast.Expr) (*measure, error) {
 		}
 		re, err := regexp.Compile(`^http\..*\bfault\.` + stat + `$`)
 		return &measure{kind: mCounter, stat: statPattern{re: re}}, err
+	}
+	if slices.Contains(ofSamples.names(), name) {
+		return nil, c.errOn(e, "write for example count("+name+"(…))", "%s is known of one request, so it belongs into a predicate", name)
 	}
 	if isOperator(name) {
 		return nil, c.errAt(c.offset(e), "", "%q is not a quantity", c.written(c.start(e), c.end(e)))

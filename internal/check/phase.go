@@ -55,7 +55,7 @@ func (p *phase) want(m *measure) {
 	switch {
 	case m.ofSamples():
 		p.samples.want(m.pred, m.needsLatencies())
-	case m.kind == mRecords:
+	case m.ofEntries():
 		p.wantEntries(m)
 	}
 }
@@ -72,8 +72,8 @@ func (p *phase) read(m *measure, confidence float64) reading {
 		return p.ofUsage(m)
 	case mCounter, mGauge:
 		return p.ofStats(m)
-	case mRecords:
-		return p.ofEntries(m)
+	case mRecords, mRecordsRatio:
+		return p.ofEntries(m, confidence)
 	default:
 		return p.ofSamples(m, confidence)
 	}
@@ -171,16 +171,7 @@ func (t *tally) read(m *measure, confidence, seconds float64) reading {
 		}
 		return exact(float64(t.k)/seconds, t.n, "")
 	case mRatio:
-		if t.n == 0 {
-			return absent("", "no request")
-		}
-		r := exact(float64(t.k)/float64(t.n), t.n, "")
-		r.k = t.k
-		if confidence > 0 {
-			r.confidence = confidence
-			r.lo, r.hi, r.method = ratioInterval(t.k, t.n, confidence)
-		}
-		return r
+		return t.share("request", confidence)
 	}
 	if t.k == 0 {
 		return absent("", "none of %s requests matches", thousands(t.n))
@@ -196,6 +187,20 @@ func (t *tally) read(m *measure, confidence, seconds float64) reading {
 	default:
 		return percentileReading(t.sorted(), m.q, confidence)
 	}
+}
+
+// share is how many of all match. Of none there is no share.
+func (t *tally) share(of string, confidence float64) reading {
+	if t.n == 0 {
+		return absent("", "no %s", of)
+	}
+	r := exact(float64(t.k)/float64(t.n), t.n, "")
+	r.k = t.k
+	if confidence > 0 {
+		r.confidence = confidence
+		r.lo, r.hi, r.method = ratioInterval(t.k, t.n, confidence)
+	}
+	return r
 }
 
 // pods are the proxies of a set, or why they are not known.

@@ -14,11 +14,12 @@ import (
 
 // predicate is a condition on one request or access log entry. A nil predicate holds for all.
 type predicate struct {
-	key  string // its text: two predicates with one key are one
-	prog cel.Program
-	each bool // to be evaluated for every request
-	join bool // needs the access log
-	uses []string
+	key   string // its text: two predicates with one key are one
+	prog  cel.Program
+	finds []Find
+	each  bool // to be evaluated for every request
+	join  bool // needs the access log
+	uses  []string
 }
 
 // holds is Inconclusive with the reason when something that the answer depends on is not known.
@@ -77,6 +78,7 @@ func (c *compiler) predicate(d domain, from, to int) (*predicate, error) {
 	if l.err != nil {
 		return nil, l.err
 	}
+	p.finds = l.finds
 	p.prog, err = env.Program(checked, cel.EvalOptions(cel.OptOptimize))
 	if err != nil {
 		return nil, c.errAt(from, "", "%v", err)
@@ -97,6 +99,9 @@ func (c *compiler) celError(issues *cel.Issues, d domain, from, to int) error {
 	}
 	msg, _, _ = strings.Cut(msg, " expecting {")
 	if m := regexp.MustCompile(`^undeclared reference to '(.*?)'`).FindStringSubmatch(msg); m != nil {
+		if m[1] == "finds" {
+			return c.errAt(at, "there are "+strings.Join(d.names(), ", "), "found and occurrences are known of %s, not of %s", ofSamples, d)
+		}
 		other := ofAccess
 		if d == ofAccess {
 			other = ofSamples
@@ -118,6 +123,7 @@ type linter struct {
 	*compiler
 	domain domain
 	info   *ast.SourceInfo
+	finds  []Find
 	err    error
 }
 
@@ -137,6 +143,8 @@ func (l *linter) visit(e ast.Expr) {
 		l.pair(args[1], args[0])
 	case "matches":
 		l.regex(args)
+	case operators.Index:
+		l.find(args)
 	}
 }
 
@@ -187,6 +195,8 @@ func (l *linter) pair(name, lit ast.Expr) {
 		l.err = l.errAt(l.offset(lit), "", "%s is not a share, so it has no %%", v.name)
 	case v.time && unit == "" && n != 0:
 		l.err = l.errAt(l.offset(lit), fmt.Sprintf("write %vms or %vs", n, n), "%s is a time and %v has no unit", v.name, n)
+	case unit == unitMemory:
+		l.err = l.errAt(l.offset(lit), "", "%s is no amount of memory", v.name)
 	case !v.time && unit == "s":
 		l.err = l.errAt(l.offset(lit), "", "%s is not a time", v.name)
 	case v.name == "code" && (n < 0 || n > 16 && n < 100 || n > 600):

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 
 	"cel.dev/cel-go/cel"
@@ -217,23 +216,6 @@ func (v *sampleVars) ResolveName(name string) (any, bool) {
 	default:
 		return nil, false
 	}
-}
-
-// finds reads record.Request.Found; known is false when nobody looked, or not at all of the answer.
-func finds(found string) (counts map[string]int64, known bool) {
-	if found == "" || found == "?" {
-		return nil, false
-	}
-	counts = map[string]int64{}
-	for entry := range strings.SplitSeq(found, " ") {
-		name, count, _ := strings.Cut(entry, "=")
-		n, err := strconv.ParseInt(count, 10, 64)
-		if err != nil {
-			return nil, false
-		}
-		counts[name] = n
-	}
-	return counts, true
 }
 
 // noAnswer says whether the request has no code.

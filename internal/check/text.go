@@ -17,7 +17,7 @@ type text struct {
 	orig       []rune
 	out        []rune
 	at         []int          // offset in out to offset in orig; one longer than out
-	units      map[int]string // offset in out of a number that had a unit: "s" or "%"
+	units      map[int]string // offset in out of a number that had a unit: "s", "%" or unitMemory
 	confidence float64        // 0: none
 	window     float64        // seconds; 0: none
 }
@@ -195,13 +195,32 @@ func (s *scanner) number() *SyntaxError {
 		s.copy(n)
 		return nil
 	}
+	if v, ok := mebibytes(word); ok {
+		s.unit(unitMemory)
+		s.put(n, decimal(v))
+		return nil
+	}
 	d, err := seconds(word)
 	if err != nil {
-		return s.fail(s.i, "units are ns, us, ms, s, m, h and %, as in 250ms, 2s or 5%", "%q is not a number with a unit", word)
+		return s.fail(s.i, "units are ns, us, ms, s, m, h, % and KiB, MiB, GiB, as in 250ms, 2s or 5%", "%q is not a number with a unit", word)
 	}
 	s.unit("s")
 	s.put(n, decimal(d))
 	return nil
+}
+
+// unitMemory is the unit of numbers and measures of memory.
+const unitMemory = "MiB"
+
+// mebibytes reads an amount of memory.
+func mebibytes(word string) (v float64, ok bool) {
+	for unit, size := range map[string]float64{"KiB": 1.0 / 1024, unitMemory: 1, "GiB": 1024} {
+		if number, has := strings.CutSuffix(word, unit); has {
+			v, err := strconv.ParseFloat(number, 64)
+			return v * size, err == nil
+		}
+	}
+	return 0, false
 }
 
 // seconds reads a duration as Go writes it, and one number with a unit also when the number has an exponent.
@@ -268,7 +287,7 @@ func (s *scanner) spacedUnit(n int) string {
 		return ""
 	}
 	switch string(s.orig[s.i+n : s.i+end]) {
-	case "ns", "us", "µs", "ms", "s", "m", "h":
+	case "ns", "us", "µs", "ms", "s", "m", "h", "KiB", unitMemory, "GiB":
 		return string(s.orig[s.i+n : s.i+end])
 	case "milliseconds", "millisecond", "millis":
 		return "ms"

@@ -2,6 +2,7 @@ package check
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"slices"
 
@@ -11,6 +12,9 @@ import (
 )
 
 const mebibyte = 1 << 20
+
+// ClientName is what the load generator is called where a service may stand: it is none.
+const ClientName = "squall-load"
 
 // usage compiles cpu(SERVICE, "PART") and memory(SERVICE, "PART"); the part may be left out.
 func (c *compiler) usage(e ast.Expr) (*measure, error) {
@@ -24,7 +28,9 @@ func (c *compiler) usage(e ast.Expr) (*measure, error) {
 		m.kind = mMemory
 	}
 	var err error
-	if m.service, err = c.service(args[0], false); err != nil {
+	if args[0].Kind() == ast.LiteralKind && args[0].AsLiteral().Value() == ClientName {
+		m.service = ClientName
+	} else if m.service, err = c.service(args[0], false); err != nil {
 		return nil, err
 	}
 	if len(args) == 2 {
@@ -51,19 +57,22 @@ func (p *phase) ofUsage(m *measure) reading {
 	}
 	total, pods := 0.0, int64(0)
 	for _, now := range after {
-		if !slices.Contains(now.Services, m.service) {
+		if !p.isOf(now, m.service) {
 			continue
 		}
 		i := slices.IndexFunc(before, func(u record.PodUsage) bool { return u.Pod == now.Pod })
 		if i < 0 {
 			return absent(source, "%s was not there before the load", now.Pod)
 		}
-		used, ok := between(m, before[i].Parts, now.Parts)
-		if !ok {
-			return absent(source, "%s has no part %q", now.Pod, m.field)
+		used, why := between(m, before[i].Parts, now.Parts)
+		if why != "" {
+			return absent(source, "%s %s", now.Pod, why)
 		}
 		total += used
 		pods++
+	}
+	if pods == 0 && m.service == ClientName {
+		return absent(source, "the load generator has no proxy")
 	}
 	if pods == 0 {
 		return absent(source, "no pod belongs to %s", m.service)
@@ -77,18 +86,40 @@ func (p *phase) ofUsage(m *measure) reading {
 	return exact(total, pods, source)
 }
 
-// between is what the parts of a pod used; ok is false when it has not the part that is asked for.
-func between(m *measure, before, after map[string]record.Usage) (used float64, ok bool) {
+// isOf says whether a pod is one of the service, or the load generator's.
+func (p *phase) isOf(u record.PodUsage, service string) bool {
+	if service != ClientName {
+		return slices.Contains(u.Services, service)
+	}
+	return slices.ContainsFunc(p.proxies, func(x record.Proxy) bool { return x.Client && x.Pod == u.Pod })
+}
+
+// between is what the parts of a pod used, or why that is not known.
+func between(m *measure, before, after map[string]record.Usage) (used float64, why string) {
+	found := false
 	for part, now := range after {
 		if m.field != "" && part != m.field {
 			continue
 		}
-		ok = true
-		if m.kind == mCPU {
-			used += now.CPU - before[part].CPU
-			continue
+		found = true
+		was, ok := before[part]
+		switch {
+		case m.kind == mMemory:
+			used += float64(max(now.Memory, was.Memory)) / mebibyte
+		case !ok || was.PID != now.PID:
+			return 0, "has a program (" + part + ") that started during the load"
+		default:
+			used += now.CPU - was.CPU
 		}
-		used += float64(max(now.Memory, before[part].Memory)) / mebibyte
 	}
-	return used, ok
+	switch {
+	case found:
+		return used, ""
+	case m.service == ClientName && m.field == record.App:
+		return 0, "has no program of its own: the load generator is Squall itself"
+	case m.field != "":
+		return 0, fmt.Sprintf("has no part %q", m.field)
+	default:
+		return 0, "has no part whose use is known"
+	}
 }

@@ -7,7 +7,6 @@ import (
 	"cel.dev/cel-go/common"
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/operators"
-	"cel.dev/cel-go/common/types"
 )
 
 // domain is what a predicate is asked of.
@@ -105,27 +104,6 @@ func expandFlag(h cel.MacroExprFactory, _ ast.Expr, args []ast.Expr) (ast.Expr, 
 		return nil, h.NewError(arg.ID(), `Envoy has no response flag "`+name+`"; `+didYouMean(name, responseFlags()))
 	}
 	return h.NewCall(operators.In, h.Copy(arg), h.NewIdent("flags")), nil
-}
-
-// expandOccurrences makes occurrences("star") of finds["star"]. A name that the load does not look for has no value, so that nothing
-// can be said by it.
-func expandOccurrences(h cel.MacroExprFactory, _ ast.Expr, args []ast.Expr) (ast.Expr, *common.Error) {
-	arg := args[0]
-	if arg.Kind() == ast.LiteralKind {
-		if name, ok := arg.AsLiteral().Value().(string); ok && name != "" {
-			return h.NewCall(operators.Index, h.NewIdent("finds"), h.Copy(arg)), nil
-		}
-	}
-	return nil, h.NewError(arg.ID(), `found and occurrences take a name of the load's find in quotes, such as found("error")`)
-}
-
-// expandFound makes found("star") of occurrences("star") > 0.
-func expandFound(h cel.MacroExprFactory, target ast.Expr, args []ast.Expr) (ast.Expr, *common.Error) {
-	n, err := expandOccurrences(h, target, args)
-	if err != nil {
-		return nil, err
-	}
-	return h.NewCall(operators.Greater, n, h.NewLiteral(types.Int(0))), nil
 }
 
 // responseFlags are Envoy's short response flags.

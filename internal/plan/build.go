@@ -305,6 +305,7 @@ func (b *builder) checks(phase string, list []scenario.Text, spec load.Spec, kno
 		} else if enough := e.Enough(); known && spec.Requests > 0 && enough > spec.Requests {
 			b.finding(lint.TooFew(t.At(1), t.Value, spec.Requests, enough))
 		}
+		b.finds(t, e, spec, known)
 		switch {
 		case !e.NeedsBaseline():
 		case b.scenario.Spec.Baseline.Skip != "":

@@ -15,6 +15,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"squall/internal/check"
 	"squall/internal/load"
 	"squall/internal/scenario"
 	"squall/internal/step"
@@ -169,4 +170,31 @@ func (b *builder) port(path string, u *url.URL, service *unstructured.Unstructur
 		b.errs = append(b.errs, b.scenario.Problem(path+".url", fmt.Sprintf("service %s has no port %d", service.GetName(), n),
 			"it has "+strings.Join(have, ", ")))
 	}
+}
+
+// finds reports names in a statement that its load, or the baseline's that it is compared with, does not look for.
+func (b *builder) finds(t scenario.Text, e *check.Expr, spec load.Spec, known bool) {
+	for _, f := range e.Finds() {
+		if known {
+			b.find(t, f, spec, "the load")
+		}
+		if f.Baseline && len(b.plan.Phases) > 0 && b.plan.Phases[0].Name == check.Baseline && b.plan.Phases[0].Load.URL != "" {
+			b.find(t, f, b.plan.Phases[0].Load, "the baseline's load")
+		}
+	}
+}
+
+func (b *builder) find(t scenario.Text, f check.Find, spec load.Spec, whose string) {
+	var names []string
+	for _, x := range spec.Find {
+		names = append(names, x.Name)
+	}
+	if slices.Contains(names, f.Name) {
+		return
+	}
+	hint := scenario.DidYouMean(f.Name, names)
+	if hint == "" {
+		hint = "write it into its find"
+	}
+	b.errs = append(b.errs, scenario.Problem{Pos: t.At(f.Column), What: fmt.Sprintf("%s does not look for %q", whose, f.Name), Hint: hint})
 }

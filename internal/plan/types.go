@@ -15,7 +15,7 @@ import (
 )
 
 // ClientName is the workload of the load generator: its Deployment, and its label app.
-const ClientName = "squall-load"
+const ClientName = check.ClientName
 
 // Plan is a compiled scenario.
 type Plan struct {

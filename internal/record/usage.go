@@ -8,6 +8,7 @@ const (
 
 // Usage is what processes have used since they started.
 type Usage struct {
+	PID    int     `json:"pid"` // of the first of them
 	CPU    float64 `json:"cpuSeconds"`
 	Memory int64   `json:"memoryBytes"` // resident
 }

@@ -51,6 +51,7 @@ func (t processTree) of(p *pod) (map[string]record.Usage, error) {
 		if !ok {
 			return nil, fmt.Errorf("its process %d has ended", process.PID())
 		}
+		u.PID = process.PID()
 		out[part] = u
 	}
 	return out, nil
