@@ -24,6 +24,8 @@ type edit struct {
 	match *scenario.Match // nil: all routes that have destinations
 	// insert puts a route for the match before all others, instead of copies of each route.
 	insert bool
+	// first makes the copies for the match before those of edits that are not first, so that these reach them too.
+	first bool
 	// unmatchedOnly leaves routes with a match alone, unless all have one.
 	unmatchedOnly bool
 	apply         func(route map[string]any)
@@ -63,7 +65,7 @@ func (c *compiler) route(h Host, e edit) {
 		if keyOf(g) == keyOf(u) {
 			continue
 		}
-		e.leadsTo, e.namespace, e.insert = h.FQDN, g.GetNamespace(), false
+		e.leadsTo, e.namespace, e.insert, e.first = h.FQDN, g.GetNamespace(), false, e.insert
 		c.register(c.edit(g, ""), e)
 	}
 }
@@ -203,11 +205,14 @@ func (r *routing) rewrite(c *compiler) {
 		}
 	}
 	routes = append(r.inserted(routes), routes...)
-	var out []map[string]any
 	reached := map[string]bool{}
-	for _, route := range routes {
-		out = append(out, r.narrowed(c, route, reached)...)
-		out = append(out, route)
+	for _, first := range []bool{true, false} {
+		var out []map[string]any
+		for _, route := range routes {
+			out = append(out, r.narrowed(c, route, first, reached)...)
+			out = append(out, route)
+		}
+		routes = out
 	}
 	for _, e := range r.edits {
 		if e.match != nil && !e.insert && e.leadsTo == "" && !reached[matchID(e.match)] {
@@ -215,7 +220,7 @@ func (r *routing) rewrite(c *compiler) {
 				fmt.Sprintf("no route of the VirtualService %s takes such requests", r.object.GetName()), "change its routes by a manifest"))
 		}
 	}
-	spec["http"] = toList(out)
+	spec["http"] = toList(routes)
 }
 
 func applyToAll(routes []map[string]any, e edit) {
@@ -253,13 +258,14 @@ func (r *routing) inserted(routes []map[string]any) []map[string]any {
 	return out
 }
 
-// narrowed are the copies of a route that come before it, one for each match that a step names; it notes which matches the
+// narrowed are the copies of a route that come before it, one for each match that a step names, of the edits that are first or
+// of the others; it notes which matches the
 // route takes part in. A route that is for a match alone is changed in place.
-func (r *routing) narrowed(c *compiler, route map[string]any, reached map[string]bool) []map[string]any {
+func (r *routing) narrowed(c *compiler, route map[string]any, first bool, reached map[string]bool) []map[string]any {
 	var copies []map[string]any
 	byMatch := map[string]map[string]any{}
 	for _, e := range r.edits {
-		if e.match == nil || e.insert || !e.reaches(route) {
+		if e.match == nil || e.insert || e.first != first || !e.reaches(route) {
 			continue
 		}
 		id := matchID(e.match)
