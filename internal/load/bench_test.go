@@ -80,7 +80,7 @@ func BenchmarkRun(b *testing.B) {
 	}
 }
 
-func fortio(b *testing.B, url string, connections int, calls int64) float64 {
+func fortio(b testing.TB, url string, connections int, calls int64) float64 {
 	b.Helper()
 	o := &fhttp.HTTPRunnerOptions{RunnerOptions: periodic.RunnerOptions{
 		QPS: -1, NumThreads: connections, Exactly: calls, Out: io.Discard, Stop: periodic.NewAborter(),

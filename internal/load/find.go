@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net/http"
 	"regexp"
 	"slices"
 	"strconv"
@@ -35,6 +36,12 @@ func (s Spec) validateFind() error {
 		case s.Protocol == GRPC:
 			errs = append(errs, errors.New("find: a gRPC ping answers with what it was sent"))
 		}
+	}
+	if len(s.Find) > 0 && s.method() == http.MethodHead {
+		errs = append(errs, errors.New("find: the answer to a HEAD has no body"))
+	}
+	if len(s.Find) > 0 && s.hasHeader("Accept-Encoding") {
+		errs = append(errs, errors.New("find: nothing can be found in an answer that is compressed; leave the header Accept-Encoding out"))
 	}
 	return errors.Join(errs...)
 }

@@ -128,10 +128,11 @@ func (h *h2) answer(o *outcome, resp *http.Response) error {
 		o.id = id
 	}
 	o.version = resp.Header.Get(h.spec.VersionHeader)
-	var kept body
+	var kept *body
 	to := io.Discard
 	if h.finder != nil {
-		to = &kept
+		kept = &body{}
+		to = kept
 	}
 	n, err := io.Copy(to, resp.Body)
 	o.bytes = n
@@ -139,7 +140,7 @@ func (h *h2) answer(o *outcome, resp *http.Response) error {
 		return err
 	}
 	if h.finder != nil {
-		o.found = h.finder.in(&kept)
+		o.found = h.finder.in(kept)
 	}
 	o.code = resp.StatusCode
 	return nil

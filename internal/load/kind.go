@@ -75,6 +75,10 @@ func isTLS(err error) bool {
 	var invalid x509.CertificateInvalidError
 	var host x509.HostnameError
 	var authority x509.UnknownAuthorityError
+	var op *net.OpError
+	if errors.As(err, &op) && (op.Op == "remote error" || op.Op == "local error") {
+		return true // crypto/tls says so of alerts, whose type is its own
+	}
 	return errors.As(err, &record) || errors.As(err, &alert) || errors.As(err, &verify) || errors.As(err, &invalid) ||
 		errors.As(err, &host) || errors.As(err, &authority)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"reflect"
 	"slices"
@@ -207,4 +208,42 @@ func TestOutOfPortsBreaksTheLoadOff(t *testing.T) {
 		t.Errorf("the load goes on: %v", s.ours)
 	}
 	s.close()
+}
+
+// Fortio's own client, asked for the same, spreads its calls over its connections in the same way.
+func TestCallsAreSpreadAsFortioDoes(t *testing.T) {
+	for _, c := range []struct {
+		connections int
+		calls       int64
+	}{{3, 20}, {2, 20}, {1, 5}, {4, 41}, {7, 7}} {
+		var mu sync.Mutex
+		byRemote := map[string]int{}
+		url, received := counted(t, func(w http.ResponseWriter, r *http.Request) {
+			mu.Lock()
+			defer mu.Unlock()
+			byRemote[r.RemoteAddr]++
+			ok(w, r)
+		})
+		shares := func() []int {
+			mu.Lock()
+			defer mu.Unlock()
+			out := slices.Sorted(maps.Values(byRemote))
+			clear(byRemote)
+			return out
+		}
+		fortio(t, url+"/", c.connections, c.calls)
+		want, wanted := shares(), received.Swap(0)
+		l, all := run(t.Context(), t, Spec{URL: url, Connections: c.connections, Requests: c.calls})
+		got := shares()
+		if !slices.Equal(got, want) || wanted != c.calls || received.Load() != c.calls || l.Count != c.calls {
+			t.Errorf("%d calls on %d connections: %v, %+v, and Fortio %v", c.calls, c.connections, got, l, want)
+		}
+		byConn := map[int]int{}
+		for _, q := range all {
+			byConn[q.Conn]++
+		}
+		if of := slices.Sorted(maps.Values(byConn)); !slices.Equal(of, want) {
+			t.Errorf("%d calls on %d connections: the records say %v, and Fortio %v", c.calls, c.connections, of, want)
+		}
+	}
 }

@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
+	"net/http/cookiejar"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 )
@@ -28,15 +31,44 @@ type SignIn struct {
 	TLS     *tls.Config   `json:"-"`
 }
 
-// Do signs in and returns the headers that the load carries from then on. A session that is not given is an error that says what was
-// answered.
-func (s SignIn) Do(ctx context.Context) ([]Header, error) {
+// String says what is asked, without what may be secret.
+func (s SignIn) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s", s.method(), s.address())
+	if len(s.Form) > 0 {
+		fmt.Fprintf(&b, " with a form of %s", strings.Join(slices.Sorted(maps.Keys(s.Form)), ", "))
+	}
+	if s.Bearer {
+		return b.String() + ", for a token"
+	}
+	return b.String() + ", for cookies"
+}
+
+func (s SignIn) method() string {
+	switch {
+	case s.Method != "":
+		return s.Method
+	case len(s.Form) > 0:
+		return http.MethodPost
+	}
+	return http.MethodGet
+}
+
+// Validate returns all that is wrong, joined, each as "field: what".
+func (s SignIn) Validate() error {
+	asLoad := Spec{URL: s.URL, Method: s.Method, Headers: s.Headers}
+	return errors.Join(asLoad.validateTarget(), asLoad.validateHeaders())
+}
+
+// Do signs in for a load and returns the headers that it carries from then on: the token, or those of the cookies that belong to its
+// URL. A redirection is not followed. A session that is not given is an error that says what was answered.
+func (s SignIn) Do(ctx context.Context, of Spec) ([]Header, error) {
 	if s.Timeout == 0 {
 		s.Timeout = DefaultTimeout
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, s.Timeout, fmt.Errorf("no answer within %s", s.Timeout))
 	defer cancel()
-	out, err := s.ask(ctx)
+	out, err := s.ask(ctx, of)
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause
@@ -52,7 +84,7 @@ func (s SignIn) address() string {
 	return address
 }
 
-func (s SignIn) ask(ctx context.Context) ([]Header, error) {
+func (s SignIn) ask(ctx context.Context, of Spec) ([]Header, error) {
 	req, err := s.request(ctx)
 	if err != nil {
 		return nil, err
@@ -81,22 +113,19 @@ func (s SignIn) ask(ctx context.Context) ([]Header, error) {
 	if s.Bearer {
 		return bearer(text, resp.Status)
 	}
-	return cookies(resp)
+	return s.cookies(resp, of)
 }
 
 func (s SignIn) request(ctx context.Context) (*http.Request, error) {
-	method, content := s.Method, io.Reader(http.NoBody)
+	content := io.Reader(http.NoBody)
 	if len(s.Form) > 0 {
 		form := url.Values{}
 		for k, v := range s.Form {
 			form.Set(k, v)
 		}
 		content = strings.NewReader(form.Encode())
-		if method == "" {
-			method = http.MethodPost
-		}
 	}
-	req, err := http.NewRequestWithContext(ctx, method, s.URL, content)
+	req, err := http.NewRequestWithContext(ctx, s.method(), s.URL, content)
 	if err != nil {
 		return nil, err
 	}
@@ -121,16 +150,42 @@ func bearer(text []byte, status string) ([]Header, error) {
 	return []Header{{"Authorization", "Bearer " + token}}, nil
 }
 
-// cookies are those that the answer sets and does not delete.
-func cookies(resp *http.Response) ([]Header, error) {
-	var pairs []string
-	for _, c := range resp.Cookies() {
-		if c.MaxAge >= 0 && c.Value != "" {
-			pairs = append(pairs, c.Name+"="+c.Value)
-		}
+// cookies are those of the answer that a browser would send with the load's requests: of its host and path, and not expired.
+func (s SignIn) cookies(resp *http.Response, of Spec) ([]Header, error) {
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		return nil, err
 	}
-	if len(pairs) == 0 {
+	from, err1 := site(s.URL, s.Headers)
+	to, err2 := site(of.URL, of.Headers)
+	if err := errors.Join(err1, err2); err != nil {
+		return nil, err
+	}
+	given := resp.Cookies()
+	jar.SetCookies(from, given)
+	var pairs, names []string
+	for _, c := range jar.Cookies(to) {
+		pairs = append(pairs, c.Name+"="+c.Value)
+	}
+	if len(pairs) > 0 {
+		return []Header{{"Cookie", strings.Join(pairs, "; ")}}, nil
+	}
+	if len(given) == 0 {
 		return nil, fmt.Errorf("it answered %s without a cookie", resp.Status)
 	}
-	return []Header{{"Cookie", strings.Join(pairs, "; ")}}, nil
+	for _, c := range given {
+		names = append(names, c.Name)
+	}
+	return nil, fmt.Errorf("it answered %s with cookies that %s does not get (%s): see their domain, path, expiry and Secure",
+		resp.Status, to.Redacted(), strings.Join(names, ", "))
+}
+
+// site is what cookies belong to: the URL, at the host that is asked for.
+func site(raw string, headers []Header) (*url.URL, error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return nil, err
+	}
+	u.Host = Spec{Headers: headers}.host(u)
+	return u, nil
 }

@@ -39,6 +39,7 @@ type PhaseDocument struct {
 	Name    string        `json:"name"`
 	Objects []Object      `json:"objects,omitempty"`
 	ApplyAt float64       `json:"applyAt,omitempty"` // the share of the load after which the objects are applied
+	SignIn  string        `json:"signIn,omitempty"`  // the request before the load, without what may be secret
 	Load    load.Spec     `json:"load"`
 	Checks  []check.Stmt  `json:"checks"`
 	Gate    *check.Gate   `json:"gate,omitempty"`
@@ -69,6 +70,9 @@ func (p *Plan) Document() Document {
 	seen := map[id]bool{}
 	for i, ph := range phases {
 		doc := PhaseDocument{Name: ph.Name, Load: ph.Load, ApplyAt: ph.ApplyAt}
+		if ph.SignIn != nil {
+			doc.SignIn = ph.SignIn.String()
+		}
 		for _, c := range ph.Changes {
 			o := Object{Action: "changed", Object: name(c.After), Step: c.Step, After: c.After.Object}
 			back := Object{Action: "restored", Object: o.Object}
@@ -129,6 +133,9 @@ func (ph PhaseDocument) write(b *strings.Builder) {
 	}
 	for _, o := range ph.Objects {
 		fmt.Fprintf(b, "  %s %s (%s%s)\n%s", o.Action, o.Object, o.Step, when, indent(o.After))
+	}
+	if ph.SignIn != "" {
+		fmt.Fprintf(b, "  signs in by %s\n", ph.SignIn)
 	}
 	fmt.Fprintf(b, "  load %s\n", describe(ph.Load))
 	for _, c := range ph.Checks {

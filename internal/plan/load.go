@@ -45,15 +45,21 @@ func (b *builder) load(path string, l *scenario.LoadSpec) (load.Spec, bool) {
 	slices.SortFunc(spec.Find, func(a, c load.Find) int { return strings.Compare(a.Name, c.Name) })
 	slices.SortFunc(spec.Headers, func(a, c load.Header) int { return strings.Compare(a.Name, c.Name) })
 	before := len(b.errs)
-	if err := spec.Validate(); err != nil {
-		for _, line := range strings.Split(err.Error(), "\n") {
-			field, what, _ := strings.Cut(strings.TrimPrefix(line, "load: "), ": ")
-			b.errs = append(b.errs, b.scenario.Problem(path+"."+field, what, ""))
-		}
-	}
+	b.invalid(path, spec.Validate())
 	b.target(path, l.URL)
 	spec.TLS = b.tls(path+".tls", l.TLS)
 	return spec, len(b.errs) == before
+}
+
+// invalid reports what package load says is wrong, each as "field: what".
+func (b *builder) invalid(path string, err error) {
+	if err == nil {
+		return
+	}
+	for _, line := range strings.Split(err.Error(), "\n") {
+		field, what, _ := strings.Cut(line, ": ")
+		b.errs = append(b.errs, b.scenario.Problem(path+"."+field, what, ""))
+	}
 }
 
 // isDirect says whether the load goes past the load generator's proxy.
@@ -75,6 +81,8 @@ func (b *builder) signIn(path string, l *scenario.LoadSpec) *load.SignIn {
 	for name, value := range s.Headers {
 		out.Headers = append(out.Headers, load.Header{Name: name, Value: value})
 	}
+	slices.SortFunc(out.Headers, func(a, c load.Header) int { return strings.Compare(a.Name, c.Name) })
+	b.invalid(path+".signIn", out.Validate())
 	if strings.HasPrefix(s.URL, "https://") {
 		out.TLS = b.tls(path+".tls", l.TLS)
 	}

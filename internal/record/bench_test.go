@@ -13,7 +13,7 @@ import (
 func removeFile(r *Run, name string) error { return os.Remove(r.Path(name)) }
 
 func FuzzParseRequest(f *testing.F) {
-	for _, s := range []string{`{"t":0.5,"lat":1e-9,"code":200,"conn":0,"bytes":611,"id":"a","ver":"v1","err":"eof"}`, `{}`, `{"t":1,"lat":2,"code":"3"}`,
+	for _, s := range []string{`{"t":0.5,"lat":1e-9,"code":200,"conn":0,"bytes":611,"id":"a","ver":"v1","found":"a=1 b=0","err":"eof"}`, `{}`, `{"t":1,"lat":2,"code":"3"}`,
 		`{"t":1,"lat":2,"code":3,"code":null}`, `{"T":1,"lat":2,"code":3}`, `{"t":01,"lat":2.,"code":-3}`, `{"t":1,"lat":2,"code":3,"x":{"t":4}} `, `{"t":`, `[1]`} {
 		f.Add([]byte(s))
 	}
@@ -48,9 +48,9 @@ func FuzzParseAccess(f *testing.F) {
 }
 
 func FuzzEncodeRequest(f *testing.F) {
-	f.Add(1.5, 0.25, 200, int64(3), "id", "v\u2028<", "eof")
-	f.Fuzz(func(t *testing.T, start, latency float64, code int, size int64, id, version, kind string) {
-		q := Request{Start: start, Latency: latency, Code: code, Bytes: size, ID: id, Version: version, Error: kind}
+	f.Add(1.5, 0.25, 200, int64(3), "id", "v\u2028<", "a=1", "eof")
+	f.Fuzz(func(t *testing.T, start, latency float64, code int, size int64, id, version, found, kind string) {
+		q := Request{Start: start, Latency: latency, Code: code, Bytes: size, ID: id, Version: version, Found: found, Error: kind}
 		if !finite(start) || !finite(latency) {
 			return
 		}

@@ -34,7 +34,7 @@ func (r *runner) phase(ctx context.Context, p *plan.Phase) error {
 	if spec.Dial, err = r.dial(ctx, spec.URL, p.Direct); err != nil {
 		return err
 	}
-	session, err := r.signIn(ctx, p)
+	session, err := r.signIn(ctx, p, spec)
 	if err != nil {
 		return err
 	}
@@ -89,7 +89,7 @@ func (r *runner) capture(phase string) (mesh.Capture, error) {
 }
 
 // signIn makes the request before the load, and returns the headers of its session. They are not recorded.
-func (r *runner) signIn(ctx context.Context, p *plan.Phase) ([]load.Header, error) {
+func (r *runner) signIn(ctx context.Context, p *plan.Phase, spec load.Spec) ([]load.Header, error) {
 	if p.SignIn == nil {
 		return nil, nil
 	}
@@ -98,7 +98,7 @@ func (r *runner) signIn(ctx context.Context, p *plan.Phase) ([]load.Header, erro
 	if s.Dial, err = r.dial(ctx, s.URL, p.Direct); err != nil {
 		return nil, err
 	}
-	return s.Do(ctx)
+	return s.Do(ctx, spec)
 }
 
 // dial is where the load generator reaches the host of its URL: its own proxy, or an endpoint when it goes past it.

@@ -143,7 +143,7 @@ func (v *validator) clientOf(path string, l *LoadSpec) {
 		if (t.Cert == "") != (t.Key == "") {
 			v.report(path+".tls", "needs both cert and key, or none", "")
 		}
-		if !strings.HasPrefix(l.URL, "https://") {
+		if !strings.HasPrefix(l.URL, "https://") && (l.SignIn == nil || !strings.HasPrefix(l.SignIn.URL, "https://")) {
 			v.report(path+".tls", "is given, but the URL is not https://", "")
 		}
 	}
@@ -153,6 +153,15 @@ func (v *validator) clientOf(path string, l *LoadSpec) {
 		}
 		if l.Protocol == "grpc" {
 			v.report(path+".signIn", "a gRPC ping carries no session", "")
+		}
+		header := "Cookie"
+		if s.Bearer {
+			header = "Authorization"
+		}
+		for name := range l.Headers {
+			if strings.EqualFold(name, header) {
+				v.report(path+".headers", "has "+name+", and so has what signing in gives", "remove one of them")
+			}
 		}
 	}
 }
