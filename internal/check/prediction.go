@@ -112,7 +112,7 @@ func (p Prediction) judge(m *measure, r reading) (v Verdict, limit, reason strin
 	}
 	lo, hi := math.Inf(-1), math.Inf(1)
 	switch {
-	case p.Value != nil && m.kind == mRatio && r.n > 0:
+	case p.Value != nil && m.isShare() && r.n > 0:
 		least, most := Accept(*p.Value, r.n, acceptAt)
 		lo, hi = float64(least)/float64(r.n), float64(most)/float64(r.n)
 	case p.Value != nil && p.Lo == nil && p.Hi == nil:

@@ -2,6 +2,8 @@ package oracle
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"squall/internal/rules"
@@ -115,7 +117,7 @@ func (e *evaluation) attempt(c call, r *rules.Route, cluster rules.Cluster) mixt
 		out = append(out, e.at(c, r, cluster, w).times(float64(w.Replicas)/total)...)
 	}
 	if why := e.unevenly(c, cluster); why != "" && !alike(out) {
-		return unknown("%s", why)
+		return e.blend(out, why)
 	}
 	if len(workloads) > 1 && c.caller.Proxy != rules.NoProxy {
 		e.because(c, "%s: %d pods of %s take turns", cluster.BalancerRef, int(total), cluster.Service.Name)
@@ -125,6 +127,31 @@ func (e *evaluation) attempt(c call, r *rules.Route, cluster rules.Cluster) mixt
 
 // alike says whether it makes no difference which of the outcomes it is, but for the latency that nobody declared.
 func alike(m mixture) bool { return len(m.merged()) == 1 }
+
+// blend is what holds whichever of the pods answers, where their shares are not known.
+func (e *evaluation) blend(m mixture, why string) mixture {
+	first := m[0]
+	for _, o := range m {
+		if o.unknown != "" || o.own != first.own || o.code != first.code || o.latency != first.latency || !slices.Equal(o.flags, first.flags) {
+			return unknown("%s", why)
+		}
+	}
+	if !slices.Contains(e.left, why) {
+		e.left = append(e.left, why)
+	}
+	all := map[hit]int{}
+	for _, o := range m {
+		for h := range o.hits {
+			if strings.HasPrefix(h.key, open) || slices.ContainsFunc(m, func(x outcome) bool { return x.hits[h] != o.hits[h] }) {
+				all[hit{open + strings.TrimPrefix(h.key, open), h.at}] = 1
+			} else {
+				all[h] = o.hits[h]
+			}
+		}
+	}
+	first.version, first.hits = untoldVersion, all
+	return certain(first)
+}
 
 // unevenly is why the pods of a cluster may not get equal shares, or "".
 func (e *evaluation) unevenly(c call, cluster rules.Cluster) string {
@@ -165,8 +192,9 @@ func (e *evaluation) at(c call, r *rules.Route, cluster rules.Cluster, w *rules.
 		if c.caller.Proxy == rules.NoProxy {
 			o.attempts = 0
 		}
-		if w.Sidecar {
+		if w.Sidecar && !e.isGateway(w) {
 			o.hit(reached(cluster.Service.Name, w.Version()))
+			o.hit(total(cluster.Service.Name))
 		}
 	})
 	perTry := r.Retries.PerTry

@@ -40,7 +40,7 @@ type Answer struct {
 	// Calls are made in their order, or all at once when Parallel.
 	Calls    []Call `json:"calls,omitempty"`
 	Parallel bool   `json:"parallel,omitempty"`
-	// Undeclared says that what is done is not said here, and nothing is predicted of it.
+	// Undeclared says that the code, the time and the calls are not said here.
 	Undeclared bool `json:"undeclared,omitempty"`
 }
 

@@ -3,7 +3,9 @@ package oracle
 import (
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"squall/internal/check"
@@ -29,9 +31,9 @@ func (p *printer) downstream() {
 		case what == "reached":
 			services[name] = append(services[name], version)
 		case what == "delays" && name != "":
-			p.count(fmt.Sprintf(`proxy(%s).counter("fault\\.delays_injected")`, p.service(name)), k)
+			p.count(fmt.Sprintf(`proxy(%s).counter("fault\\.delays_injected")`, spelled(p.service(name))), k)
 		case what == "aborts" && name != "":
-			p.count(fmt.Sprintf(`proxy(%s).counter("fault\\.aborts_injected")`, p.service(name)), k)
+			p.count(fmt.Sprintf(`proxy(%s).counter("fault\\.aborts_injected")`, spelled(p.service(name))), k)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(services)) {
@@ -89,24 +91,23 @@ func (p *printer) reached(name string, versions []string) {
 	if p.mirrored(name) {
 		return
 	}
-	split, total, independent := map[string]float64{}, 0.0, true
+	defer p.reasons(func(n note) bool { return n.to == name || n.from == "" })()
+	p.count(fmt.Sprintf("records(%s).count", spelled(name)), total(name))
+	split, sum, independent := map[string]float64{}, 0.0, true
 	for _, v := range versions {
 		e := p.expected(reached(name, v))
 		if !e.sure {
 			return
 		}
 		split[v] = e.mean
-		total += e.mean
+		sum += e.mean
 		independent = independent && (e.constant || e.most <= 1)
 	}
 	for _, v := range versions {
-		if v == "" || !independent && split[v] < total-1e-12 {
+		if v == "" || !independent && split[v] < sum-1e-12 {
 			continue
 		}
-		p.value(fmt.Sprintf("records(%s, version == %q).ratio", name, v), split[v]/total, "")
-	}
-	if len(versions) == 1 {
-		p.count(fmt.Sprintf("records(%s).count", name), reached(name, versions[0]))
+		p.value(fmt.Sprintf("records(%s, version == %q).ratio", spelled(name), v), split[v]/sum, "")
 	}
 }
 
@@ -135,6 +136,14 @@ func (p *printer) mirrors() {
 		mean := c.to.Share * forwarded
 		lo, hi := check.Accept(min(mean, 1), n, confidence)
 		p.because = fmt.Sprintf("%s: copies of %s of the requests that are forwarded", c.to.Ref, share(c.to.Share))
-		p.bounds(fmt.Sprintf("records(%s, version == %q).count", s.Name, w.Version()), float64(lo), float64(hi), "")
+		p.bounds(fmt.Sprintf("records(%s, version == %q).count", spelled(s.Name), w.Version()), float64(lo), float64(hi), "")
 	}
+}
+
+// spelled is a service's name as checks take it: in quotes where it is more than letters, digits and underscores.
+func spelled(name string) string {
+	if regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`).MatchString(name) {
+		return name
+	}
+	return strconv.Quote(name)
 }

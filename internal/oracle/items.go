@@ -40,6 +40,13 @@ func (p *printer) all() {
 	p.mirrors()
 }
 
+// reasons narrows the reasons of what is predicted until the function that it returns is called.
+func (p *printer) reasons(of func(note) bool) (back func()) {
+	all := p.because
+	p.because = p.e.why(of)
+	return func() { p.because = all }
+}
+
 // ratio predicts the share of outcomes that fit.
 func (p *printer) ratio(measure string, fits func(outcome) bool) {
 	value, rest := p.mix.probability(fits)
@@ -136,9 +143,10 @@ func (p *printer) flags() {
 
 // versions predicts which version answers, unless none has a name.
 func (p *printer) versions() {
-	if p.e.req.Caller.Proxy != rules.Sidecar {
+	if p.e.req.Caller.Proxy != rules.Sidecar || slices.ContainsFunc(p.mix, func(o outcome) bool { return o.version == untoldVersion }) {
 		return
 	}
+	defer p.reasons(func(n note) bool { return n.from == "" })()
 	for _, v := range distinct(p.known(), func(o outcome) string { return o.version }) {
 		if v != "" {
 			p.ratio(fmt.Sprintf("ratio(version == %q)", v), func(o outcome) bool { return o.version == v })

@@ -42,8 +42,11 @@ const open = "open "
 // mixture is a set of outcomes whose probabilities sum to 1.
 type mixture []outcome
 
-// untold stands for attempts that are not known.
-const untold = -1
+// untold stands for attempts that are not known, and untoldVersion for a version.
+const (
+	untold        = -1
+	untoldVersion = "?"
+)
 
 // maxOutcomes bounds a mixture; what is beyond is unknown.
 const maxOutcomes = 2000

@@ -48,9 +48,10 @@ type copies struct {
 type evaluation struct {
 	model   *rules.Model
 	req     Request
-	why     []string
+	notes   []note
 	copies  []copies
 	breaker *breaker
+	left    []string // what is not told beside the mixture
 }
 
 // Predict evaluates the rules for a load. It never fails: what it cannot tell is in Unpredicted.
@@ -64,12 +65,9 @@ func Predict(m *rules.Model, req Request) Prediction {
 	}
 	e := &evaluation{model: m, req: req}
 	mix := e.route(c)
-	p := &printer{e: e, mix: mix, because: strings.Join(e.why, "; ")}
-	if p.because == "" {
-		p.because = "no rule does anything to the request"
-	}
+	p := &printer{e: e, mix: mix, because: e.why(func(note) bool { return true })}
 	p.all()
-	return Prediction{Items: p.items, Unpredicted: append(mix.reasons(), p.left...)}
+	return Prediction{Items: p.items, Unpredicted: append(append(mix.reasons(), e.left...), p.left...)}
 }
 
 // start is the load's request as a call.
@@ -106,18 +104,39 @@ func meddling(m *rules.Model) string {
 	return ""
 }
 
-// because notes a rule that has a part in the answer, once.
+// note is a rule that has a part in the answer.
+type note struct {
+	text, from, to string // of calls from a workload ("" is the load's) to a host
+}
+
+// because notes a rule, once.
 func (e *evaluation) because(c call, format string, args ...any) {
-	text := fmt.Sprintf(format, args...)
-	if c.from != "" {
-		text += " (calls of " + c.from + ")"
-	}
-	if !slices.Contains(e.why, text) {
-		e.why = append(e.why, text)
+	n := note{fmt.Sprintf(format, args...), c.from, c.host}
+	if !slices.Contains(e.notes, n) {
+		e.notes = append(e.notes, n)
 	}
 }
 
-func (e *evaluation) note(format string, args ...any) { e.because(call{}, format, args...) }
+// why are the notes of some calls as one line.
+func (e *evaluation) why(of func(note) bool) string {
+	var out []string
+	for _, n := range e.notes {
+		if !of(n) {
+			continue
+		}
+		text := n.text
+		if n.from != "" {
+			text += " (calls of " + n.from + ")"
+		}
+		if !slices.Contains(out, text) {
+			out = append(out, text)
+		}
+	}
+	if len(out) == 0 {
+		return "no rule does anything to the request"
+	}
+	return strings.Join(out, "; ")
+}
 
 // share is such as 12.5 %.
 func share(p float64) string { return strconv.FormatFloat(math.Round(p*1e6)/1e4, 'f', -1, 64) + " %" }

@@ -202,3 +202,36 @@ func compare(t *testing.T, got oracle.Prediction, wanted map[string]want, not []
 		}
 	}
 }
+
+func TestThroughTheGateway(t *testing.T) {
+	gateway := []string{file(t, "../../fixtures/bookinfo-gateway/gateway.yaml"), `
+apiVersion: v1
+kind: Service
+metadata: {name: istio-ingressgateway, namespace: istio-system}
+spec: {selector: {istio: ingressgateway}, ports: [{name: http2, port: 80, targetPort: 8080}]}
+`}
+	ask := func(path string) oracle.Request {
+		return oracle.Request{URL: "http://istio-ingressgateway.istio-system" + path, Caller: rules.Caller{Namespace: "squall"}, Connections: 1, Requests: 60}
+	}
+	m := func(more ...string) *rules.Model { return bookinfo(t, append(gateway, more...)...) }
+	compare(t, oracle.Predict(m(virtualService("reviews", toV("v3"))), ask("/productpage")), map[string]want{
+		"ratio(code == 200)": exactly(1), `records(reviews, version == "v3").ratio`: exactly(1), "records(ratings).count": exactly(60),
+	}, []string{"flag", "istio-ingressgateway"})
+	compare(t, oracle.Predict(m(), ask("/nothing")), map[string]want{"ratio(code == 404)": exactly(1)}, []string{"records"})
+	compare(t, oracle.Predict(m(virtualService("productpage", "\n  - fault: {abort: {percentage: {value: 100}, httpStatus: 500}}\n    route: [{destination: {host: productpage}}]\n")), ask("/productpage")),
+		map[string]want{"ratio(code == 200)": exactly(1)}, nil) // a rule for sidecars does not hold for a gateway
+	other := ask("/productpage")
+	other.URL = "http://istio-ingressgateway.istio-system:8443/productpage"
+	if p := oracle.Predict(m(), other); len(p.Items) > 0 || len(p.Unpredicted) == 0 {
+		t.Errorf("%+v", p)
+	}
+}
+
+func TestWhicheverPodAnswers(t *testing.T) {
+	p := oracle.Predict(bookinfo(t), with(page(90), func(r *oracle.Request) { r.Connections = 4 }))
+	compare(t, p, map[string]want{"ratio(code == 200)": exactly(1), "records(reviews).count": exactly(90), "records(details).count": exactly(90)},
+		[]string{"records(reviews, ", "records(ratings"})
+	if len(p.Unpredicted) != 1 || !strings.Contains(p.Unpredicted[0], "fewest requests under way") {
+		t.Error(p.Unpredicted)
+	}
+}

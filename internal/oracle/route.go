@@ -26,6 +26,7 @@ const (
 
 // keys of hits.
 func reached(service, version string) string { return "reached " + service + " " + version }
+func total(service string) string            { return "total " + service }
 func delayed(from string) string             { return "delays " + from }
 func aborted(from string) string             { return "aborts " + from }
 func retried(from, host string) string       { return "retries " + from + " " + host }
@@ -46,10 +47,10 @@ func (e *evaluation) route(c call) mixture {
 	names := e.model.GatewayNames(c.caller)
 	routes := routing.Reachable(c.req, c.caller, names...)
 	if len(routes) == 0 {
-		if routing.Service == nil && c.caller.Proxy == rules.NoProxy {
+		if routing.Service == nil && c.caller.Proxy != rules.GatewayProxy && len(routing.Rules) == 0 {
 			return unknown("no service is called %s", c.host)
 		}
-		e.note("no route fits the request for %s", c.host)
+		e.because(c, "no route fits the request for %s", c.host)
 		return certain(answeredByProxy(404, "NR"))
 	}
 	if len(routes) > 1 {
@@ -117,6 +118,8 @@ func (e *evaluation) forward(c call, r *rules.Route) mixture {
 	for _, d := range r.Destinations {
 		if len(r.Destinations) > 1 {
 			e.because(c, "%s: %s to %s", d.Ref, share(d.Share), d)
+		} else if r.Spec != nil && (d.Subset != "" || len(r.Spec.GetMatch()) > 0) {
+			e.because(c, "%s: all to %s", d.Ref, d)
 		}
 		cluster := e.model.Cluster(c.caller, d)
 		switch {

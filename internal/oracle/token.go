@@ -9,6 +9,9 @@ import (
 	"squall/internal/rules"
 )
 
+// Token is the value of the header Authorization that stands for a token of which nothing is known but that there is one.
+const Token = "Bearer"
+
 // token says whether the request has a token that the proxy may take, and what is surely wrong with it. Signatures are not looked at.
 func (e *evaluation) token(req rules.Request, policies []*rules.RequestAuthentication) (claims rules.Truth, bad string) {
 	var issuers []string
@@ -27,6 +30,9 @@ func (e *evaluation) token(req rules.Request, policies []*rules.RequestAuthentic
 		}
 	}
 	if text == "" && strings.Contains(req.Path, "access_token=") {
+		return rules.Unknown, ""
+	}
+	if text == Token {
 		return rules.Unknown, ""
 	}
 	token, bearer := strings.CutPrefix(text, "Bearer ")

@@ -71,29 +71,26 @@ func (e *evaluation) guard(c call, w *rules.Workload, target int, pass func() mi
 
 // application is what the workload does by itself, as it declares.
 func (e *evaluation) application(c call, w *rules.Workload) mixture {
-	if slices.ContainsFunc(e.model.Gateways, func(g *rules.Gateway) bool { return slices.Contains(g.Workloads, w) }) {
+	if e.isGateway(w) {
 		return e.throughGateway(c, w)
 	}
 	b, err := behaviourOf(w)
 	switch {
 	case err != nil:
 		return unknown("%v", err)
-	case b == nil && ownMatter(c.req.Path):
-		return certain(outcome{own: fmt.Sprintf("what %s answers to %s is its own matter; declare it in %s", w.Name, c.req.Path, Annotation)})
 	case b == nil:
-		return certain(outcome{code: 200})
+		return ownMatter(c, w)
 	}
 	return e.answer(c, w, b.at(c.req.Path))
 }
 
-// ownMatter says whether a path asks for an answer, or a time, of its own: those of httpbin do.
-func ownMatter(path string) bool {
-	for _, prefix := range []string{"/status/", "/delay/", "/unstable", "/drip", "/stream", "/redirect", "/absolute-redirect", "/relative-redirect", "/basic-auth", "/hidden-basic-auth", "/digest-auth", "/bearer", "/deny", "/hang", "/sse"} {
-		if strings.HasPrefix(path, prefix) {
-			return true
-		}
-	}
-	return false
+// ownMatter is an answer of which nothing is known but that it comes from the workload.
+func ownMatter(c call, w *rules.Workload) mixture {
+	return certain(outcome{own: fmt.Sprintf("what %s answers to %s is its own matter; declare it in %s", w.Name, c.req.Path, Annotation)})
+}
+
+func (e *evaluation) isGateway(w *rules.Workload) bool {
+	return slices.ContainsFunc(e.model.Gateways, func(g *rules.Gateway) bool { return slices.Contains(g.Workloads, w) })
 }
 
 // throughGateway is what the proxy of a gateway makes of a request by its Host header.
@@ -118,7 +115,7 @@ func (e *evaluation) answer(c call, w *rules.Workload, a Answer) mixture {
 	}
 	begin := outcome{code: status, latency: time.Duration(a.Latency)}
 	if a.Undeclared {
-		return unknown("%s does not declare what it does with %s", w.Name, c.req.Path)
+		return ownMatter(c, w)
 	}
 	if a.Failure == 0 && len(a.Calls) == 0 {
 		return certain(begin)

@@ -3,6 +3,7 @@ package rules
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sort"
 
 	"google.golang.org/protobuf/proto"
@@ -92,6 +93,7 @@ func Read(objects []*unstructured.Unstructured, opts Options) *Model {
 			m.Problems = append(m.Problems, Problem{Ref{u, ""}, err.Error()})
 		}
 	}
+	m.installed()
 	for _, g := range m.Gateways {
 		for _, w := range m.Workloads {
 			if includes(w.Labels, g.Spec.GetSelector()) {
@@ -100,6 +102,18 @@ func Read(objects []*unstructured.Unstructured, opts Options) *Model {
 		}
 	}
 	return m
+}
+
+// installed adds the pods of gateways that Istio's installation brings, of which only the Service is among the objects.
+func (m *Model) installed() {
+	for _, s := range m.Services {
+		selector, _, _ := unstructured.NestedStringMap(s.Ref.Object.Object, "spec", "selector")
+		if s.Namespace != m.root || len(s.Workloads) > 0 || !slices.ContainsFunc(m.Gateways, func(g *Gateway) bool { return includes(selector, g.Spec.GetSelector()) }) {
+			continue
+		}
+		w := &Workload{Ref: s.Ref, Namespace: s.Namespace, Name: s.Name, Labels: selector, Replicas: 1, ServiceAccount: s.Name, Sidecar: true}
+		m.Workloads, s.Workloads = append(m.Workloads, w), []*Workload{w}
+	}
 }
 
 // read adds one object that is no workload.

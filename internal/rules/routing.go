@@ -145,9 +145,8 @@ func publicity(v *VirtualService) int {
 
 // gatewayRules merges all VirtualServices with the most specific host that fits, oldest first.
 func (m *Model) gatewayRules(c Caller, host string, r *Routing) {
-	names := m.gatewaysOf(c, host)
-	if len(names) == 0 {
-		r.Unknown = ""
+	names, why := m.gatewaysOf(c, host, r.Port)
+	if r.Unknown = why; why != "" || len(names) == 0 {
 		return
 	}
 	best := ""
@@ -168,36 +167,38 @@ func (m *Model) gatewayRules(c Caller, host string, r *Routing) {
 	}
 }
 
-// gatewaysOf are the names of the Gateways that the pod serves and that have a server for the host.
-func (m *Model) gatewaysOf(c Caller, host string) []string {
-	var out []string
+// gatewaysOf are the names of the Gateways that the pod serves and that have a server for the port and the host. why is why it
+// cannot be told.
+func (m *Model) gatewaysOf(c Caller, host string, port int) (names []string, why string) {
 	for _, g := range m.Gateways {
 		if !includes(c.Labels, g.Spec.GetSelector()) {
 			continue
 		}
-		for _, s := range g.Spec.GetServers() {
-			if slices.ContainsFunc(s.GetHosts(), func(h string) bool {
+		for i, s := range g.Spec.GetServers() {
+			ref := g.Ref.At(".servers[%d]", i)
+			if !slices.ContainsFunc(s.GetHosts(), func(h string) bool {
 				_, name, found := strings.Cut(h, "/")
 				if !found {
 					name = h
 				}
 				return covers(name, host)
 			}) {
-				out = append(out, g.Name)
-				break
+				continue
+			}
+			switch {
+			case int(s.GetPort().GetNumber()) != port:
+				why = fmt.Sprintf("%s is for port %d, and whether port %d leads there is not known", ref, s.GetPort().GetNumber(), port)
+			case s.GetTls() != nil:
+				return nil, ref.String() + " terminates TLS or redirects to it"
+			default:
+				names = append(names, g.Name)
 			}
 		}
 	}
-	return out
-}
-
-// RoutesOf are the routes of one VirtualService, whoever they hold for.
-func (m *Model) RoutesOf(v *VirtualService) []*Route {
-	var out []*Route
-	for i := range v.Spec.GetHttp() {
-		out = append(out, m.route(v, i, 0))
+	if len(names) > 0 {
+		why = ""
 	}
-	return out
+	return names, why
 }
 
 // Pick finds the route that a request takes. No: none fits, and the proxy answers 404. Unknown: the route is the first that may be
