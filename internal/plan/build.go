@@ -153,9 +153,11 @@ func (b *builder) baseline() {
 	again := phase
 	again.Name = check.Recovery
 	b.plan.Recovery = &again
-	b.plan.Spec.Phases = append(b.plan.Spec.Phases, check.PhaseSpec{
-		Name: check.Baseline, Checks: b.checks(check.Baseline, s.Spec.Baseline.Checks, spec, ok),
-	})
+	judged := check.PhaseSpec{Name: check.Baseline, Checks: b.checks(check.Baseline, s.Spec.Baseline.Checks, spec, ok)}
+	if ok {
+		b.predict(phase, &judged)
+	}
+	b.plan.Spec.Phases = append(b.plan.Spec.Phases, judged)
 }
 
 func (b *builder) stage(i int) {
@@ -202,6 +204,9 @@ func (b *builder) stage(i int) {
 		} else {
 			phase.Halts = append(phase.Halts, halt)
 		}
+	}
+	if ok {
+		b.predict(phase, &judged)
 	}
 	b.plan.Phases = append(b.plan.Phases, phase)
 	b.plan.Spec.Phases = append(b.plan.Spec.Phases, judged)
