@@ -80,4 +80,3 @@ func finds(found string) (counts map[string]int64, known bool) {
 	}
 	return counts, true
 }
-
