@@ -147,7 +147,7 @@ func listeners(t *testing.T, prefix string) []string {
 		if _, err := fmt.Sscanf(f[1], "%02X%02X%02X%02X:%04X", &ip[3], &ip[2], &ip[1], &ip[0], &port); err != nil {
 			t.Fatal(err)
 		}
-		if address := net.IP(ip[:]).String(); strings.HasPrefix(address, prefix) {
+		if address := net.IP(ip[:]).String(); strings.HasPrefix(address, prefix+".") {
 			out = append(out, fmt.Sprintf("%s:%d", address, port))
 		}
 	}
