@@ -94,7 +94,7 @@ func has(o outcome, flag string) bool {
 func (e *evaluation) cut(c call, r *rules.Route, o outcome) mixture {
 	limit := r.Timeout
 	switch slack := min(near, limit/2); {
-	case o.latency == 0 && limit < near, o.latency > limit-slack && o.latency < limit+slack/2 && o.latency != 0:
+	case o.latency == 0 && limit < quick, o.latency > limit-slack && o.latency < limit+slack/2 && o.latency != 0:
 		return unknown("%s is %v, too close to what an answer takes anyway for telling which is first", r.TimeoutRef, limit)
 	case o.latency < limit:
 		o.p = 1
@@ -208,7 +208,7 @@ func (e *evaluation) at(c call, r *rules.Route, cluster rules.Cluster, w *rules.
 func (e *evaluation) cutTry(c call, r *rules.Route, o outcome, limit time.Duration) mixture {
 	slack := min(near, limit/2)
 	switch {
-	case o.latency == 0 && limit < near, o.latency != 0 && o.latency > limit-slack && o.latency < limit+slack/2:
+	case o.latency == 0 && limit < quick, o.latency != 0 && o.latency > limit-slack && o.latency < limit+slack/2:
 		return unknown("%s.perTryTimeout is %v, too close to what an answer takes for telling which is first", r.Retries.Ref, limit)
 	case o.latency < limit:
 		o.p = 1

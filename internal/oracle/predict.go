@@ -51,6 +51,7 @@ type evaluation struct {
 	notes   []note
 	copies  []copies
 	breaker *breaker
+	steps   int
 	left    []string // what is not told beside the mixture
 }
 

@@ -80,7 +80,8 @@ func TestMoreAbortsFailMore(t *testing.T) {
 }
 
 func TestCallsInACircleEnd(t *testing.T) {
-	p := oracle.Predict(httpbin(t, deployment("httpbin", "v1", "{calls: [{host: httpbin, port: 8000, path: /get, tries: 2, onError: fail}]}")), get("/get", 1, 10))
+	self := "{host: httpbin, port: 8000, path: /get, tries: 2, onError: fail}"
+	p := oracle.Predict(httpbin(t, deployment("httpbin", "v1", "{calls: ["+strings.Repeat(self+", ", 15)+self+"]}")), get("/get", 1, 10))
 	if len(p.Items) > 0 || len(p.Unpredicted) == 0 {
 		t.Errorf("%+v", p)
 	}

@@ -8,15 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-
 	"squall/internal/check"
 	"squall/internal/engine"
 	"squall/internal/load"
-	"squall/internal/mesh"
-	"squall/internal/oracle"
-	"squall/internal/plan"
-	"squall/internal/rules"
 	"squall/internal/scenario"
 	"squall/internal/toolchain"
 )
@@ -33,7 +27,7 @@ func scenarios(t *testing.T, root string) []string {
 	t.Helper()
 	wanted := os.Getenv("SQUALL_ORACLE")
 	if wanted == "" {
-		wanted = "abort,weights,retry-attempts,breaker-tutorial,bookinfo-delay-and-abort,bookinfo-reviews-timeout,bookinfo-jason-sign-in,mtls-strict,mirror-half"
+		wanted = "weights,breaker-tutorial,bookinfo-reviews-timeout,bookinfo-jason-sign-in,mtls-strict,mirror-half"
 	}
 	all, err := scenario.List(filepath.Join(root, "scenarios"))
 	if err != nil {
@@ -82,7 +76,6 @@ func against(t *testing.T, config engine.Config, path string) (held int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	foresee(t, k.Plan)
 	out, err := config.Run(t.Context(), k, quiet{})
 	if err != nil {
 		t.Fatal(err)
@@ -100,65 +93,4 @@ func against(t *testing.T, config engine.Config, path string) (held int) {
 		}
 	}
 	return held
-}
-
-// foresee puts predictions into the plan, for each phase that is in one state from its beginning.
-func foresee(t *testing.T, p *plan.Plan) {
-	t.Helper()
-	objects := append(slices.Clone(p.Fixtures), mesh.IngressService())
-	for i, ph := range p.Phases {
-		for _, c := range ph.Changes {
-			objects = slices.DeleteFunc(objects, func(u *unstructured.Unstructured) bool {
-				return c.Before != nil && u.GetKind() == c.Before.GetKind() && u.GetName() == c.Before.GetName() && u.GetNamespace() == c.Before.GetNamespace()
-			})
-			if c.After != nil {
-				objects = append(objects, c.After)
-			}
-		}
-		if ph.ApplyAt > 0 {
-			continue
-		}
-		m := rules.Read(objects, rules.Options{})
-		spec := &p.Spec.Phases[i]
-		spec.Predictions, spec.Unpredicted = nil, nil
-		got := oracle.Predict(m, asked(ph, m))
-		for _, item := range got.Items {
-			if err := check.CheckPrediction(item, p.Spec.Services); err == nil {
-				spec.Predictions = append(spec.Predictions, item)
-			} else if !strings.Contains(item.Measure, ").ratio") {
-				t.Errorf("%s: %v", item.Measure, err)
-			}
-		}
-		spec.Unpredicted = got.Unpredicted
-		for _, why := range got.Unpredicted {
-			t.Logf("%s: not predicted: %s", ph.Name, why)
-		}
-	}
-}
-
-// asked is a phase's load as the oracle takes it.
-func asked(ph plan.Phase, m *rules.Model) oracle.Request {
-	r := oracle.Request{URL: ph.Load.URL, Method: ph.Load.Method, Connections: ph.Load.Connections, Headers: map[string]string{}}
-	for _, w := range m.Workloads {
-		if w.Name == plan.ClientName {
-			r.Caller = rules.CallerOf(w)
-		}
-	}
-	if ph.Direct {
-		r.Caller.Proxy = rules.NoProxy
-	}
-	for _, h := range ph.Load.Headers {
-		r.Headers[h.Name] = h.Value
-	}
-	if ph.SignIn != nil {
-		r.SignIn = ph.SignIn.Form
-		if ph.SignIn.Bearer {
-			r.Headers["authorization"] = oracle.Token
-		}
-	}
-	if ph.Load.WarmUp == 0 {
-		r.Requests = ph.Load.Requests
-	}
-	r.GRPC = ph.Load.Protocol == load.GRPC
-	return r
 }

@@ -22,6 +22,10 @@ const (
 	maxDepth = 12
 	// near is how close a time may come to a timeout for it to be told which is first: an answer takes some time anyway.
 	near = 100 * time.Millisecond
+	// quick is what an answer may take on a busy machine when nothing holds it back.
+	quick = 250 * time.Millisecond
+	// maxSteps bounds the calls that are followed in all.
+	maxSteps = 2000
 )
 
 // keys of hits.
@@ -33,6 +37,9 @@ func retried(from, host string) string       { return "retries " + from + " " + 
 
 // route is what the caller's proxy, and all behind it, make of a call.
 func (e *evaluation) route(c call) mixture {
+	if e.steps++; e.steps > maxSteps {
+		return unknown("it leads to more than %d calls", maxSteps)
+	}
 	if c.depth > maxDepth {
 		return unknown("calls go on for more than %d services", maxDepth)
 	}

@@ -213,7 +213,7 @@ func (e *evaluation) patience(k Call, w *rules.Workload, o outcome) mixture {
 	limit := time.Duration(k.Timeout)
 	o.p = 1
 	switch slack := min(near, limit/2); {
-	case limit == 0 || o.latency <= limit-slack:
+	case limit == 0 || o.latency <= limit-slack && limit >= quick:
 		return mixture{o}
 	case o.latency < limit+slack/2:
 		return unknown("%s waits %v for %s, too close to what an answer takes for telling which is first", w.Name, limit, k.Host)

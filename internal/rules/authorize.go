@@ -204,7 +204,8 @@ func paths(wanted []string, path string) Truth {
 
 // when is a condition. What a token holds is not known.
 func when(c *securityv1.Condition, a Access) Truth {
-	value, known := "", true
+	var value string
+	known := true
 	name, isHeader := strings.CutPrefix(c.GetKey(), "request.headers[")
 	switch {
 	case isHeader:
