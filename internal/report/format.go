@@ -75,6 +75,8 @@ func formatIn(v float64, m check.Measure, limit string) string {
 		return formatSeconds(v)
 	case m.Unit == "1/s":
 		return formatNumber(roundTo(v, 2)) + "/s"
+	case m.Unit == "MiB" || m.Unit == "cores":
+		return formatNumber(v) + " " + m.Unit
 	case m.Unit == "" && (isRatio(m) || strings.Contains(limit, "%")):
 		return formatNumber(roundTo(v*100, 4)) + " %"
 	default:
@@ -83,7 +85,8 @@ func formatIn(v float64, m check.Measure, limit string) string {
 }
 
 func isRatio(m check.Measure) bool {
-	return strings.HasPrefix(m.Expr, "ratio(") || strings.HasPrefix(m.Expr, "delta(ratio(")
+	of := strings.TrimSuffix(strings.TrimPrefix(m.Expr, "delta("), ")")
+	return strings.HasPrefix(of, "ratio(") || strings.HasSuffix(of, ").ratio")
 }
 
 func measureValue(m check.Measure, limit string) string {

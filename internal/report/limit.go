@@ -56,7 +56,7 @@ func parseQuantity(s string) (float64, bool) {
 	units := []struct {
 		suffix string
 		factor float64
-	}{{"%", 0.01}, {"ns", 1e-9}, {"us", 1e-6}, {"µs", 1e-6}, {"ms", 1e-3}, {"s", 1}, {"m", 60}, {"h", 3600}}
+	}{{"KiB", 1.0 / 1024}, {"MiB", 1}, {"GiB", 1024}, {"%", 0.01}, {"ns", 1e-9}, {"us", 1e-6}, {"µs", 1e-6}, {"ms", 1e-3}, {"s", 1}, {"m", 60}, {"h", 3600}}
 	factor := 1.0
 	for _, u := range units {
 		if rest, ok := strings.CutSuffix(s, u.suffix); ok {
