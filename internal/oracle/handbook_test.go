@@ -3,6 +3,7 @@ package oracle_test
 import (
 	"encoding/base64"
 	"testing"
+	"time"
 
 	"squall/internal/oracle"
 	"squall/internal/rules"
@@ -59,6 +60,7 @@ func TestHandbook(t *testing.T) {
 		{"a retry goes to a pod that does not fail alike", []string{deployment("faulty", "v2", "{status: 503}"), retries("{attempts: 1, retryOn: 5xx}")}, get("/get", 1, 100), nil, []string{"ratio(code", "records"}},
 		{"faster than the timeout", []string{deployment("httpbin", "v1", "{latency: 1s}"), virtualService("httpbin", "\n  - timeout: 3s\n    route: [{destination: {host: httpbin}}]\n")}, get("/get", 1, 100), allOK, []string{"UT"}},
 		{"as slow as the timeout", []string{deployment("httpbin", "v1", "{latency: 3s}"), virtualService("httpbin", "\n  - timeout: 3s\n    route: [{destination: {host: httpbin}}]\n")}, get("/get", 1, 100), nil, []string{"ratio"}},
+		{"later than the load waits", []string{deployment("httpbin", "v1", "{latency: 12s}")}, with(get("/get", 1, 10), func(r *oracle.Request) { r.Timeout = 10 * time.Second }), nil, []string{"ratio"}},
 		{"an answer of its own", nil, get("/status/500", 1, 100), map[string]want{`ratio(version == "v1")`: exactly(1), "records(httpbin).count": exactly(100)}, []string{"code", "latency"}},
 		{"a fault before an answer of its own", []string{virtualService("httpbin", "\n  - fault: {abort: {percentage: {value: 30}, httpStatus: 418}}\n    route: [{destination: {host: httpbin}}]\n")}, get("/status/500", 1, 1000),
 			map[string]want{"ratio(code == 418)": between(.237, 1), `ratio(flag("FI"))`: exactly(.3), "records(httpbin).count": between(635, 763)}, nil},

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"squall/internal/check"
 	"squall/internal/rules"
@@ -25,6 +26,8 @@ type Request struct {
 	// Requests is how many there are, exactly; 0 is not known, and then counts are not predicted. It must be 0 when the same proxies
 	// get other requests in the same time, such as a warm-up or signing in.
 	Requests int64
+	// Timeout is how long the client waits for an answer; 0 is for ever.
+	Timeout time.Duration
 	// GRPC says that the load is no plain HTTP, of which nothing is predicted.
 	GRPC bool
 }
@@ -65,7 +68,13 @@ func Predict(m *rules.Model, req Request) Prediction {
 		return Prediction{Unpredicted: []string{why}}
 	}
 	e := &evaluation{model: m, req: req}
-	mix := e.route(c)
+	mix := e.route(c).then(func(o outcome) mixture {
+		if req.Timeout > 0 && o.latency > req.Timeout-near {
+			return unknown("an answer takes %v, and the load waits %v", o.latency, req.Timeout)
+		}
+		o.p = 1
+		return mixture{o}
+	})
 	p := &printer{e: e, mix: mix, because: e.why(func(note) bool { return true })}
 	p.all()
 	return Prediction{Items: p.items, Unpredicted: append(append(mix.reasons(), e.left...), p.left...)}

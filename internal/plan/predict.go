@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -36,7 +37,7 @@ func foretell(objects []*unstructured.Unstructured, ph Phase) oracle.Prediction 
 	m := rules.Read(append(slices.Clone(objects), ingress()), rules.Options{})
 	r := oracle.Request{
 		URL: ph.Load.URL, Method: ph.Load.Method, Connections: ph.Load.Connections, Headers: map[string]string{},
-		GRPC: ph.Load.Protocol == load.GRPC,
+		GRPC: ph.Load.Protocol == load.GRPC, Timeout: cmp.Or(ph.Load.Timeout, load.DefaultTimeout),
 	}
 	for _, w := range m.Workloads {
 		if w.Name == ClientName {
