@@ -221,7 +221,7 @@ func (p *phase) pods(set podSet) ([]record.Proxy, string) {
 		}
 	}
 	switch {
-	case clients == 0 && set.name == "" && !set.others:
+	case clients == 0 && set.name == "":
 		return nil, "none of the proxies is the load generator's"
 	case len(list) == 0 && set.name != "":
 		return nil, "no proxy belongs to " + set.name
