@@ -164,7 +164,13 @@ func evidence(o check.Outcome) []string {
 	for _, m := range o.Measures {
 		out = append(out, measureLine(m, o.Limit))
 	}
-	if len(out) == 1 && o.Limit != "" {
+	switch {
+	case len(out) != 1 || o.Limit == "":
+	case o.Predicted != nil:
+		out[0] = "predicted " + formatIn(*o.Predicted, o.Measures[0], o.Limit) + "; " + out[0] + "; accepted " + o.Limit
+	case o.Kind == check.KindPrediction:
+		out[0] += "; predicted " + o.Limit
+	default:
 		out[0] += "; limit " + o.Limit
 	}
 	if o.Need > 0 {
