@@ -90,6 +90,7 @@ func mtlsConflict(l *linter) {
 	}
 }
 
+// notHTTP is about services none of whose ports is or may be HTTP: what else a service has besides is not the rules' business.
 func notHTTP(l *linter) {
 	for _, v := range l.model.VirtualServices {
 		if len(v.Spec.GetHttp()) == 0 || !slices.Contains(v.Gateways, rules.MeshGateway) {
@@ -97,14 +98,11 @@ func notHTTP(l *linter) {
 		}
 		for i, h := range v.Hosts {
 			s := l.model.Service(h, v.Ref.Object.GetNamespace())
-			if s == nil {
+			if s == nil || len(s.Ports) == 0 || slices.ContainsFunc(s.Ports, func(p rules.Port) bool { return p.HTTP() != rules.No }) {
 				continue
 			}
-			for _, p := range s.Ports {
-				if p.HTTP() == rules.No {
-					l.report(v.Ref.At(".hosts[%d]", i), "call the port http or set its appProtocol", "port %d of %s is %s, for which HTTP routes do not hold", p.Number, s.Name, p.Protocol)
-				}
-			}
+			p := s.Ports[0]
+			l.report(v.Ref.At(".hosts[%d]", i), "call the port http or set its appProtocol", "port %d of %s is %s, for which HTTP routes do not hold", p.Number, s.Name, p.Protocol)
 		}
 	}
 }

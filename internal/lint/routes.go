@@ -86,29 +86,56 @@ func weightsNot100(l *linter) {
 	}
 }
 
+// conflictingHosts leaves out VirtualServices of gateways, and what two DestinationRules do not both say: Istio merges those.
 func conflictingHosts(l *linter) {
-	seen := map[string]rules.Ref{}
-	look := func(ref rules.Ref, host, place string) {
-		kind := ref.Object.GetKind()
-		if before, ok := seen[kind+" "+host]; ok {
-			l.report(ref.At("%s", place), "merge the two", "%s %s holds for %s too: Istio takes one of them, and which depends on their age",
-				kind, before.Object.GetName(), host)
-			return
-		}
-		seen[kind+" "+host] = ref
-	}
+	services := map[string][]*rules.VirtualService{}
 	for _, v := range l.model.VirtualServices {
+		if !slices.Contains(v.Gateways, rules.MeshGateway) {
+			continue
+		}
 		for _, h := range v.Hosts {
-			if slices.Contains(v.Gateways, rules.MeshGateway) {
-				look(v.Ref, h, ".hosts")
+			i := slices.IndexFunc(services[h], func(o *rules.VirtualService) bool { return o != v && together(o, v) })
+			if i >= 0 {
+				l.report(v.Ref.At(".hosts"), "merge the two", "VirtualService %s holds for %s too: Istio takes one of them, and which depends on their age",
+					services[h][i].Ref.Object.GetName(), h)
+			}
+			services[h] = append(services[h], v)
+		}
+	}
+	for i, d := range l.model.DestinationRules {
+		for _, o := range l.model.DestinationRules[:i] {
+			if what := bothSay(o, d); what != "" {
+				l.report(d.Ref.At(".host"), "merge the two", "DestinationRule %s has %s for %s too: Istio takes one of them, and which depends on their age",
+					o.Ref.Object.GetName(), what, d.Host)
+				break
 			}
 		}
 	}
-	for _, d := range l.model.DestinationRules {
-		if d.Spec.GetWorkloadSelector() == nil {
-			look(d.Ref, d.Host, ".host")
+}
+
+// together says whether one caller may see both: not when each is for its own namespace alone.
+func together(a, b *rules.VirtualService) bool {
+	private := slices.Equal(a.Spec.GetExportTo(), []string{"."}) && slices.Equal(b.Spec.GetExportTo(), []string{"."})
+	return !private || a.Ref.Object.GetNamespace() == b.Ref.Object.GetNamespace()
+}
+
+// bothSay is what two DestinationRules of one host and namespace say both, or "". Those with a workload selector are for some alone.
+func bothSay(a, b *rules.DestinationRule) string {
+	if a.Host != b.Host || a.Ref.Object.GetNamespace() != b.Ref.Object.GetNamespace() ||
+		a.Spec.GetWorkloadSelector() != nil || b.Spec.GetWorkloadSelector() != nil {
+		return ""
+	}
+	if a.Spec.GetTrafficPolicy() != nil && b.Spec.GetTrafficPolicy() != nil {
+		return "a trafficPolicy"
+	}
+	for _, s := range a.Spec.GetSubsets() {
+		for _, t := range b.Spec.GetSubsets() {
+			if s.GetName() == t.GetName() {
+				return fmt.Sprintf("the subset %q", s.GetName())
+			}
 		}
 	}
+	return ""
 }
 
 func unknownHost(l *linter) {
@@ -129,7 +156,7 @@ func unknownHost(l *linter) {
 		for _, r := range w.routes {
 			for _, d := range append(slices.Clone(r.Destinations), r.Mirrors...) {
 				if l.model.Service(d.Host, w.caller.Namespace) == nil {
-					l.report(d.Ref, "name a service, with its namespace where it is another", "no service has the host %s: requests are answered with 500 or 503", d.Host)
+					l.report(d.Ref, "name a service, with its namespace where it is another", "no service has the host %s: requests are answered with 503", d.Host)
 				}
 			}
 		}
