@@ -27,7 +27,7 @@ func TestScenarios(t *testing.T) {
 
 var _ = Describe("scenarios", func() {
 	for _, s := range list("../scenarios") {
-		It(s.Name+" holds", Label(labels(s)...), func(ctx context.Context) {
+		It(s.Name+" holds", Label(labels(s)...), alone(s), func(ctx context.Context) {
 			r := execute(ctx, s.File)
 			Expect(r.Verdict).To(Equal(check.Pass), because(r))
 			Expect(r.ExitCode).To(BeZero())
@@ -59,7 +59,7 @@ var _ = Describe("falsified", func() {
 			continue
 		}
 		for _, d := range doubts {
-			It(fmt.Sprintf("%s does not pass without %s in %s", s.Name, d.Step, d.Stage), Label(append(labels(s), "falsified")...), func(ctx context.Context) {
+			It(fmt.Sprintf("%s does not pass without %s in %s", s.Name, d.Step, d.Stage), Label(append(labels(s), "falsified")...), alone(s), func(ctx context.Context) {
 				if d.Err != nil {
 					return // it cannot even be planned
 				}
@@ -82,6 +82,14 @@ func list(dir string) []scenario.Listed {
 		panic(err) // the tree of specs cannot be made
 	}
 	return all
+}
+
+// alone keeps other specs from running beside a scenario that measures the machine.
+func alone(s scenario.Listed) any {
+	if s.Labels[scenario.AloneLabel] == "true" {
+		return Serial
+	}
+	return []any{}
 }
 
 func labels(s scenario.Listed) []string {

@@ -14,6 +14,7 @@ import (
 	"squall/internal/check"
 	"squall/internal/engine"
 	"squall/internal/report"
+	"squall/internal/scenario"
 )
 
 // finished is a run that is over, or that was not started.
@@ -54,19 +55,33 @@ func (a *app) runAll(ctx context.Context, f *runFlags, names []string) error {
 		return environment(err)
 	}
 	b.done = make([]finished, f.repeat*len(plans))
+	err = errors.Join(b.runPlans(ctx, plans), a.summarize(f, b.done), writeOutputs(b.done))
+	if err != nil {
+		return environment(err)
+	}
+	return ended(worstOf(b.done).code)
+}
+
+// runPlans goes through all tasks, side by side but for those whose scenario wants to be alone: they come last, one by one.
+func (b *batch) runPlans(ctx context.Context, plans []*engine.Compiled) error {
 	var group errgroup.Group
-	group.SetLimit(f.jobs)
+	group.SetLimit(b.flags.jobs)
+	var alone []int
 	for i := range b.done {
+		if plans[i%len(plans)].Scenario.Metadata.Labels[scenario.AloneLabel] == "true" {
+			alone = append(alone, i)
+			continue
+		}
 		group.Go(func() error {
 			b.run(ctx, i, plans[i%len(plans)], i >= len(plans))
 			return nil
 		})
 	}
-	err = errors.Join(group.Wait(), a.summarize(f, b.done), writeOutputs(b.done))
-	if err != nil {
-		return environment(err)
+	err := group.Wait()
+	for _, i := range alone {
+		b.run(ctx, i, plans[i%len(plans)], i >= len(plans))
 	}
-	return ended(worstOf(b.done).code)
+	return err
 }
 
 // run is one task: the i-th run. A plan is run once; again needs it compiled anew, since its marks are the run's own.

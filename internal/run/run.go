@@ -23,7 +23,7 @@ import (
 const (
 	readyWithin    = 90 * time.Second // workloads of the fixtures
 	liveWithin     = 20 * time.Second // a change at all proxies; a listener waits 15 s for a Secret
-	gatherWithin   = 5 * time.Second  // stats and access logs after a phase
+	gatherWithin   = 20 * time.Second // stats and access logs after a phase
 	rollbackWithin = 60 * time.Second
 	deathWithin    = 100 * time.Millisecond // from what a process's death breaks to the news of it
 )

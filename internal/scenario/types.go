@@ -6,6 +6,9 @@ package scenario
 // APIVersion is the only version of the format.
 const APIVersion = "squall/v1alpha1"
 
+// AloneLabel is the label of scenarios that measure the machine: with "true", nothing runs beside them.
+const AloneLabel = "alone"
+
 // Scenario is one experiment: a hypothesis, the mesh it is about, and the stages that test it.
 type Scenario struct {
 	// APIVersion is squall/v1alpha1.
