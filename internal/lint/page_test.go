@@ -23,16 +23,24 @@ func objects(t *testing.T, text string) []*unstructured.Unstructured {
 	t.Helper()
 	var out []*unstructured.Unstructured
 	for doc := range strings.SplitSeq(text, "\n---\n") {
-		u := &unstructured.Unstructured{}
-		if err := yaml.Unmarshal([]byte(doc), &u.Object); err != nil {
+		u, err := parse(doc)
+		if err != nil {
 			t.Fatalf("%v\n%s", err, doc)
-		}
-		if u.GetNamespace() == "" {
-			u.SetNamespace("default")
 		}
 		out = append(out, u)
 	}
 	return out
+}
+
+func parse(text string) (*unstructured.Unstructured, error) {
+	u := &unstructured.Unstructured{}
+	if err := yaml.Unmarshal([]byte(text), &u.Object); err != nil {
+		return nil, err
+	}
+	if u.GetNamespace() == "" {
+		u.SetNamespace("default")
+	}
+	return u, nil
 }
 
 // around are the pods that the page's examples stand beside.
