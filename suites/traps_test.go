@@ -2,12 +2,14 @@ package suites
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
 	"squall/internal/check"
+	"squall/internal/lint"
 	"squall/internal/scenario"
 )
 
@@ -17,6 +19,17 @@ const refused = "refused"
 // A trap is a scenario that lint finds something in, and whose check says what its author takes for granted. If it passed, what lint
 // says would not be so.
 var _ = Describe("traps", func() {
+	It("are there for every check of lint", Label("trap", "lint"), func() {
+		var want, have []string
+		for _, c := range slices.Concat(lint.Checks(), lint.ScenarioChecks()) {
+			want = append(want, c.ID)
+		}
+		for _, s := range list("testdata/traps") {
+			have = append(have, s.Labels["trap"])
+		}
+		slices.Sort(have)
+		Expect(slices.Compact(have)).To(ConsistOf(want))
+	})
 	for _, s := range list("testdata/traps") {
 		if s.Labels["verdict"] == refused {
 			It(s.Name+" is refused", Label("trap"), func() {
