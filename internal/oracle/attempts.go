@@ -193,8 +193,10 @@ func (e *evaluation) at(c call, r *rules.Route, cluster rules.Cluster, w *rules.
 			o.attempts = 0
 		}
 		if w.Sidecar && !e.isGateway(w) {
-			o.hit(reached(cluster.Service.Name, w.Version()))
-			o.hit(total(cluster.Service.Name))
+			for _, s := range e.servicesOf(w.Namespace, w.Name) {
+				o.hit(reached(s, w.Version()))
+				o.hit(total(s))
+			}
 		}
 	})
 	perTry := r.Retries.PerTry

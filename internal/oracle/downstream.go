@@ -30,10 +30,8 @@ func (p *printer) downstream() {
 		switch {
 		case what == "reached":
 			services[name] = append(services[name], version)
-		case what == "delays" && name != "":
-			p.count(fmt.Sprintf(`proxy(%s).counter("fault\\.delays_injected")`, spelled(p.service(name))), k)
-		case what == "aborts" && name != "":
-			p.count(fmt.Sprintf(`proxy(%s).counter("fault\\.aborts_injected")`, spelled(p.service(name))), k)
+		case what == "delays" || what == "aborts":
+			p.count(fmt.Sprintf(`proxy(%s).counter("fault\\.%s_injected")`, spelled(name), what), k)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(services)) {
@@ -41,14 +39,31 @@ func (p *printer) downstream() {
 	}
 }
 
-// service is the workload, or the service that it belongs to, as the language of checks names proxies.
-func (p *printer) service(workload string) string {
-	for _, s := range p.e.model.Services {
-		if slices.ContainsFunc(s.Workloads, func(w *rules.Workload) bool { return w.Name == workload }) {
-			return s.Name
+// servicesOf are the services that select a workload's pods, as the language of checks names them: the logs and counters of a pod are
+// those of all of them. A name that two services share is left out, as it says of neither which pods are meant.
+func (e *evaluation) servicesOf(namespace, workload string) []string {
+	var out []string
+	for _, s := range e.model.Services {
+		alike := func(o *rules.Service) bool { return o != s && o.Name == s.Name && len(o.Workloads) > 0 }
+		if selects(s, namespace, workload) && !slices.ContainsFunc(e.model.Services, alike) {
+			out = append(out, s.Name)
 		}
 	}
-	return workload
+	return out
+}
+
+func selects(s *rules.Service, namespace, workload string) bool {
+	return slices.ContainsFunc(s.Workloads, func(w *rules.Workload) bool { return w.Namespace == namespace && w.Name == workload })
+}
+
+// injects counts a fault of the caller's proxy, under each service that its pods are of. The load's own are seen by its requests.
+func (e *evaluation) injects(o *outcome, c call, key func(service string) string) {
+	if c.from == "" {
+		return
+	}
+	for _, s := range e.servicesOf(c.caller.Namespace, c.from) {
+		o.hit(key(s))
+	}
 }
 
 // means are those of a key's hits over the mixture.
@@ -111,9 +126,23 @@ func (p *printer) reached(name string, versions []string) {
 	}
 }
 
-// mirrored says whether a mirror sends copies to the service.
+// mirrored says whether a mirror sends copies to pods of the service.
 func (p *printer) mirrored(name string) bool {
-	return slices.ContainsFunc(p.e.copies, func(c copies) bool { return c.cluster.Service != nil && c.cluster.Service.Name == name })
+	return slices.ContainsFunc(p.e.copies, func(c copies) bool {
+		return slices.ContainsFunc(c.cluster.Workloads, func(w *rules.Workload) bool {
+			return slices.Contains(p.e.servicesOf(w.Namespace, w.Name), name)
+		})
+	})
+}
+
+// mirrorsTo is how many mirrors send copies to the workload.
+func (p *printer) mirrorsTo(w *rules.Workload) (n int) {
+	for _, c := range p.e.copies {
+		if slices.Contains(c.cluster.Workloads, w) {
+			n++
+		}
+	}
+	return n
 }
 
 // mirrors predicts the copies of a mirror on the load's own route, when they go to pods that get nothing else.
@@ -130,7 +159,8 @@ func (p *printer) mirrors() {
 			return n > 0 || !sure
 		})
 		forwarded, _ := p.mix.probability(func(o outcome) bool { return !has(o, "FI") })
-		if !w.Sidecar || w.Version() == "" || got+rest > 0 {
+		named := slices.Contains(p.e.servicesOf(w.Namespace, w.Name), s.Name)
+		if !w.Sidecar || w.Version() == "" || !named || got+rest > 0 || p.mirrorsTo(w) > 1 {
 			continue
 		}
 		mean := c.to.Share * forwarded

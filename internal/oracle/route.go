@@ -24,6 +24,8 @@ const (
 	near = 100 * time.Millisecond
 	// quick is what an answer may take on a busy machine when nothing holds it back.
 	quick = 250 * time.Millisecond
+	// crowd is how many calls at once an application answers as it declares, also on a busy machine; of more some may be late or reset.
+	crowd = 64
 	// maxSteps bounds the calls that are followed in all.
 	maxSteps = 2000
 )
@@ -31,8 +33,8 @@ const (
 // keys of hits.
 func reached(service, version string) string { return "reached " + service + " " + version }
 func total(service string) string            { return "total " + service }
-func delayed(from string) string             { return "delays " + from }
-func aborted(from string) string             { return "aborts " + from }
+func delayed(service string) string          { return "delays " + service }
+func aborted(service string) string          { return "aborts " + service }
 func retried(from, host string) string       { return "retries " + from + " " + host }
 
 // route is what the caller's proxy, and all behind it, make of a call.
@@ -78,7 +80,7 @@ func (e *evaluation) faults(c call, r *rules.Route, forward func() mixture) mixt
 	m := certain(outcome{})
 	if d := r.Delay; d != nil && d.Share > 0 && c.caller.Proxy != rules.NoProxy {
 		late := outcome{p: d.Share, latency: d.Fixed, flags: []string{"DI"}}
-		late.hit(delayed(c.from))
+		e.injects(&late, c, delayed)
 		m = mixture{late, {p: 1 - d.Share}}
 		if d.Share == 1 {
 			m = m[:1]
@@ -96,7 +98,7 @@ func (e *evaluation) faults(c call, r *rules.Route, forward func() mixture) mixt
 	e.because(c, "%s: %s with %d", a.Ref, share(a.Share), code)
 	return m.then(func(before outcome) mixture {
 		gone := answeredByProxy(code, "FI")
-		gone.hit(aborted(c.from))
+		e.injects(&gone, c, aborted)
 		out := behind(before, certain(gone)).times(a.Share)
 		if a.Share < 1 {
 			out = append(out, behind(before, forward()).times(1-a.Share)...)

@@ -80,6 +80,8 @@ func (e *evaluation) application(c call, w *rules.Workload) mixture {
 		return unknown("%v", err)
 	case b == nil:
 		return ownMatter(c, w)
+	case e.req.Connections > crowd && e.breaker == nil:
+		return certain(outcome{own: fmt.Sprintf("%d calls at once may be more than %s can answer", e.req.Connections, w.Name)})
 	}
 	return e.answer(c, w, b.at(c.req.Path))
 }

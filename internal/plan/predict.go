@@ -21,20 +21,37 @@ func (b *builder) predict(ph Phase, judged *check.PhaseSpec) {
 		judged.Unpredicted = append(judged.Unpredicted, "the rules change under the load")
 		return
 	}
-	got := foretell(b.objects, ph)
-	for _, p := range got.Items {
-		if err := check.CheckPrediction(p, b.services); err != nil {
-			judged.Unpredicted = append(judged.Unpredicted, fmt.Sprintf("%s, which cannot be measured: %v", p.Measure, err))
-			continue
-		}
-		judged.Predictions = append(judged.Predictions, p)
+	m := rules.Read(append(slices.Clone(b.objects), ingress()), rules.Options{})
+	got := foretell(m, ph)
+	if err := measurable(got.Items, m, b.services, judged); err != nil {
+		b.errs = append(b.errs, err)
 	}
 	judged.Unpredicted = append(judged.Unpredicted, got.Unpredicted...)
 }
 
-// foretell asks the oracle about the phase's load, with the objects as the phase has them.
-func foretell(objects []*unstructured.Unstructured, ph Phase) oracle.Prediction {
-	m := rules.Read(append(slices.Clone(objects), ingress()), rules.Options{})
+// measurable adds the predictions that can be measured. Those of services in other namespaces, which checks cannot name, cannot; any
+// other is a mistake of the oracle's.
+func measurable(items []check.Prediction, m *rules.Model, services []string, judged *check.PhaseSpec) error {
+	all := slices.Clone(services)
+	for _, s := range m.Services {
+		all = append(all, s.Name)
+	}
+	for _, p := range items {
+		err := check.CheckPrediction(p, services)
+		if err == nil {
+			judged.Predictions = append(judged.Predictions, p)
+			continue
+		}
+		if bug := check.CheckPrediction(p, all); bug != nil {
+			return fmt.Errorf("predict %s for the phase %s, which is a bug of squall: %w", p.Measure, judged.Name, bug)
+		}
+		judged.Unpredicted = append(judged.Unpredicted, fmt.Sprintf("%s, which cannot be measured: %v", p.Measure, err))
+	}
+	return nil
+}
+
+// foretell asks the oracle about the phase's load, with the mesh as the phase has it.
+func foretell(m *rules.Model, ph Phase) oracle.Prediction {
 	r := oracle.Request{
 		URL: ph.Load.URL, Method: ph.Load.Method, Connections: ph.Load.Connections, Headers: map[string]string{},
 		GRPC: ph.Load.Protocol == load.GRPC, Timeout: cmp.Or(ph.Load.Timeout, load.DefaultTimeout),
