@@ -1,6 +1,6 @@
 # Squall: each target is one line that calls go or a script. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help build scenario scenarios soak tools test check bench accuracy overhead schema clean
+.PHONY: help build scenario scenarios soak falsify tools test check bench accuracy overhead schema clean
 
 # Set on the command line alone: shells and systems set variables with these names for other ends.
 NAME =
@@ -23,6 +23,9 @@ scenarios: build ## Run all scenarios, JOBS side by side, and print a table
 
 soak: build ## Run all scenarios N times and show how often each had which verdict: make soak N=20
 	bin/squall run --all --jobs $(JOBS) --repeat $(N) --keep failed $(ARGS)
+
+falsify: build ## Leave out each step of each scenario in turn: none of these runs may pass
+	bin/squall falsify --all --jobs $(JOBS) $(ARGS)
 
 tools: ## Build and fetch what the local mesh runs on, and kubectl, into bin/tools; runs do so by themselves
 	go run ./scripts/tools
