@@ -99,6 +99,9 @@ func (j *runJudge) predict(spec PhaseSpec) []Outcome {
 		}
 		r := j.book.read(m, spec.Name, confidence)
 		o.Measures = []Measure{m.report(r)}
+		if why := j.book.phase(spec.Name).load.Interrupted; why != "" && r.missing == "" {
+			r.missing = "the load was interrupted: " + why
+		}
 		o.Verdict, o.Limit, o.Reason = p.judge(m, r)
 		out = append(out, o)
 	}
