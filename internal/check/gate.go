@@ -32,8 +32,11 @@ func JudgeGate(run Reader, spec Spec, phase string) (promote bool, why string) {
 	return true, ""
 }
 
-// promotions judges the conditions of the phase's gate.
+// promotions judges the conditions of the phase's gate; there are none without a gate.
 func (j *runJudge) promotions(p PhaseSpec) []Outcome {
+	if p.Gate == nil {
+		return nil
+	}
 	out := make([]Outcome, 0, len(p.Gate.Promote))
 	for _, s := range p.Gate.Promote {
 		o := j.judge(s.Expr, p.Name)
@@ -47,10 +50,9 @@ func promoted(outcomes []Outcome) bool {
 	return !slices.ContainsFunc(outcomes, func(o Outcome) bool { return o.Verdict != Pass })
 }
 
-// gate judges whether the gate did what the scenario expects of it. Where a rollback is expected, one condition that is known not to
+// gate judges by its judged conditions whether the gate did what the scenario expects of it. Where a rollback is expected, one condition that is known not to
 // hold is enough.
-func (j *runJudge) gate(p PhaseSpec) []Outcome {
-	conditions := j.promotions(p)
+func gate(p PhaseSpec, conditions []Outcome) []Outcome {
 	if p.Gate.Expect != RollBack {
 		return conditions
 	}

@@ -121,21 +121,23 @@ func (j *runJudge) judgePhases() []PhaseResult {
 			all = append(all, j.notRun(p, stopped))
 			continue
 		}
-		all = append(all, j.judgePhase(p))
-		if p.Gate != nil && !promoted(j.promotions(p)) {
+		conditions := j.promotions(p)
+		all = append(all, j.judgePhase(p, conditions))
+		if !promoted(conditions) {
 			stopped = p.Name
 		}
 	}
 	return all
 }
 
-func (j *runJudge) judgePhase(spec PhaseSpec) PhaseResult {
+// judgePhase judges all of the phase but the conditions of its gate, which are judged already.
+func (j *runJudge) judgePhase(spec PhaseSpec, conditions []Outcome) PhaseResult {
 	res := PhaseResult{Name: spec.Name}
 	for _, s := range spec.Checks {
 		res.Outcomes = append(res.Outcomes, j.judge(s.Expr, spec.Name))
 	}
 	if spec.Gate != nil {
-		res.Outcomes = append(res.Outcomes, j.gate(spec)...)
+		res.Outcomes = append(res.Outcomes, gate(spec, conditions)...)
 	}
 	if len(spec.Checks) == 0 && spec.Gate == nil {
 		res.Outcomes = append(res.Outcomes, Outcome{

@@ -97,35 +97,53 @@ func podReasons(ctx context.Context, o *Objects, namespace string) error {
 // Proxies lists the pods that have a sidecar or are gateways in the namespaces, by name. client names the workload (label app) of the load generator.
 func Proxies(ctx context.Context, o *Objects, client string, namespaces ...string) ([]record.Proxy, error) {
 	var out []record.Proxy
-	for _, ns := range namespaces {
-		pods, err := o.Kube.CoreV1().Pods(ns).List(ctx, metav1.ListOptions{})
-		if err != nil {
-			return nil, fmt.Errorf("pods of %s: %w", ns, err)
+	err := EachPod(ctx, o, func(p *corev1.Pod, services []string) {
+		gateway := isGateway(p)
+		if !gateway && p.Labels[TLSModeLabel] != "istio" {
+			return
 		}
-		services, err := o.Kube.CoreV1().Services(ns).List(ctx, metav1.ListOptions{})
-		if err != nil {
-			return nil, fmt.Errorf("services of %s: %w", ns, err)
-		}
-		for i := range pods.Items {
-			p := &pods.Items[i]
-			gateway := isGateway(p)
-			if p.DeletionTimestamp != nil || !gateway && p.Labels[TLSModeLabel] != "istio" {
-				continue
-			}
-			x := record.Proxy{
-				Pod: p.Name, Namespace: ns, IP: p.Status.PodIP, Labels: p.Labels, Client: p.Labels["app"] == client, Gateway: gateway,
-			}
-			for j := range services.Items {
-				s := &services.Items[j]
-				if len(s.Spec.Selector) > 0 && labels.SelectorFromSet(s.Spec.Selector).Matches(labels.Set(p.Labels)) {
-					x.Services = append(x.Services, s.Name)
-				}
-			}
-			out = append(out, x)
-		}
+		out = append(out, record.Proxy{
+			Pod: p.Name, Namespace: p.Namespace, IP: p.Status.PodIP, Labels: p.Labels, Services: services,
+			Client: p.Labels["app"] == client, Gateway: gateway,
+		})
+	}, namespaces...)
+	if err != nil {
+		return nil, err
 	}
 	sort.Slice(out, func(i, j int) bool { return out[i].Pod < out[j].Pod })
 	return out, nil
+}
+
+// EachPod visits the pods of the namespaces that are not being deleted, with the names of the services that select them.
+func EachPod(ctx context.Context, o *Objects, visit func(p *corev1.Pod, services []string), namespaces ...string) error {
+	for _, ns := range namespaces {
+		pods, err := o.Kube.CoreV1().Pods(ns).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return fmt.Errorf("pods of %s: %w", ns, err)
+		}
+		services, err := o.Kube.CoreV1().Services(ns).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return fmt.Errorf("services of %s: %w", ns, err)
+		}
+		for i := range pods.Items {
+			if p := &pods.Items[i]; p.DeletionTimestamp == nil {
+				visit(p, selecting(services.Items, p))
+			}
+		}
+	}
+	return nil
+}
+
+// selecting names the services of the pod's namespace that select it.
+func selecting(services []corev1.Service, p *corev1.Pod) []string {
+	var names []string
+	for i := range services {
+		s := &services[i]
+		if len(s.Spec.Selector) > 0 && labels.SelectorFromSet(s.Spec.Selector).Matches(labels.Set(p.Labels)) {
+			names = append(names, s.Name)
+		}
+	}
+	return names
 }
 
 // AnyEndpoint is the address ip:port of a ready pod of a service, for a caller without a proxy.

@@ -1,20 +1,17 @@
 package oracle_test
 
 import (
-	"bytes"
-	"errors"
-	"io"
 	"math"
 	"os"
 	"strings"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/util/yaml"
 
 	"squall/internal/check"
 	"squall/internal/oracle"
 	"squall/internal/rules"
+	"squall/internal/scenario"
 )
 
 // objects reads manifests into the namespace squall, and declares what workloads of these names do.
@@ -22,19 +19,12 @@ func objects(t testing.TB, declared map[string]string, manifests ...string) []*u
 	t.Helper()
 	var out []*unstructured.Unstructured
 	for _, text := range manifests {
-		d := yaml.NewYAMLOrJSONDecoder(bytes.NewBufferString(text), 4096)
-		for {
-			u := &unstructured.Unstructured{}
-			err := d.Decode(&u.Object)
-			if errors.Is(err, io.EOF) {
-				break
-			}
-			if err != nil {
-				t.Fatalf("%v in %s", err, text)
-			}
-			if len(u.Object) == 0 {
-				continue
-			}
+		parsed, err := scenario.ParseManifests("manifest.yaml", []byte(text))
+		if err != nil {
+			t.Fatalf("%v in %s", err, text)
+		}
+		for _, o := range parsed {
+			u := &unstructured.Unstructured{Object: o.Object}
 			if u.GetNamespace() == "" {
 				u.SetNamespace("squall")
 			}

@@ -48,9 +48,8 @@ func TestFaultsOfAllCallersOfAServiceAreOneCount(t *testing.T) {
 	}
 }
 
-// The pods of a service may be those of another too, and the access log knows pods.
-func TestRecordsOfPodsOfTwoServices(t *testing.T) {
-	const canary = `
+// canary is a Service whose pods are httpbin's too.
+const canary = `
 apiVersion: v1
 kind: Service
 metadata: {name: httpbin-canary}
@@ -58,6 +57,9 @@ spec:
   selector: {app: httpbin, version: v2}
   ports: [{name: http, port: 8000, targetPort: 8080}]
 `
+
+// The pods of a service may be those of another too, and the access log knows pods.
+func TestRecordsOfPodsOfTwoServices(t *testing.T) {
 	split := virtualService("httpbin", `
   - route:
     - {destination: {host: httpbin, subset: v1}, weight: 75}
@@ -84,14 +86,6 @@ spec: {host: httpbin, subsets: [{name: v1, labels: {version: v1}}]}
 
 // Copies for the one service are in the access logs of pods that the other has too.
 func TestMirrorToPodsOfTwoServices(t *testing.T) {
-	const canary = `
-apiVersion: v1
-kind: Service
-metadata: {name: httpbin-canary}
-spec:
-  selector: {app: httpbin, version: v2}
-  ports: [{name: http, port: 8000, targetPort: 8080}]
-`
 	mirror := virtualService("httpbin", `
   - route: [{destination: {host: httpbin, subset: v1}}]
     mirror: {host: httpbin-canary}

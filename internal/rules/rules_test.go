@@ -1,18 +1,15 @@
 package rules_test
 
 import (
-	"bytes"
-	"errors"
-	"io"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/util/yaml"
 
 	"squall/internal/rules"
+	"squall/internal/scenario"
 )
 
 // objects reads manifests; what names no namespace is in squall.
@@ -20,19 +17,12 @@ func objects(t testing.TB, manifests ...string) []*unstructured.Unstructured {
 	t.Helper()
 	var out []*unstructured.Unstructured
 	for _, text := range manifests {
-		d := yaml.NewYAMLOrJSONDecoder(bytes.NewBufferString(text), 4096)
-		for {
-			u := &unstructured.Unstructured{}
-			err := d.Decode(&u.Object)
-			if errors.Is(err, io.EOF) {
-				break
-			}
-			if err != nil {
-				t.Fatalf("%v in %s", err, text)
-			}
-			if len(u.Object) == 0 {
-				continue
-			}
+		parsed, err := scenario.ParseManifests("manifest.yaml", []byte(text))
+		if err != nil {
+			t.Fatalf("%v in %s", err, text)
+		}
+		for _, o := range parsed {
+			u := &unstructured.Unstructured{Object: o.Object}
 			if u.GetNamespace() == "" && u.GetKind() != "Namespace" {
 				u.SetNamespace("squall")
 			}
