@@ -96,42 +96,50 @@ func podReasons(ctx context.Context, o *Objects, namespace string) error {
 
 // Proxies lists the pods that have a sidecar or are gateways in the namespaces, by name. client names the workload (label app) of the load generator.
 func Proxies(ctx context.Context, o *Objects, client string, namespaces ...string) ([]record.Proxy, error) {
-	var out []record.Proxy
-	err := EachPod(ctx, o, func(p *corev1.Pod, services []string) {
-		gateway := isGateway(p)
-		if !gateway && p.Labels[TLSModeLabel] != "istio" {
-			return
-		}
-		out = append(out, record.Proxy{
-			Pod: p.Name, Namespace: p.Namespace, IP: p.Status.PodIP, Labels: p.Labels, Services: services,
-			Client: p.Labels["app"] == client, Gateway: gateway,
-		})
-	}, namespaces...)
+	pods, err := Pods(ctx, o, namespaces...)
 	if err != nil {
 		return nil, err
+	}
+	var out []record.Proxy
+	for _, p := range pods {
+		gateway := isGateway(p.Pod)
+		if !gateway && p.Labels[TLSModeLabel] != "istio" {
+			continue
+		}
+		out = append(out, record.Proxy{
+			Pod: p.Name, Namespace: p.Namespace, IP: p.Status.PodIP, Labels: p.Labels, Services: p.Services,
+			Client: p.Labels["app"] == client, Gateway: gateway,
+		})
 	}
 	sort.Slice(out, func(i, j int) bool { return out[i].Pod < out[j].Pod })
 	return out, nil
 }
 
-// EachPod visits the pods of the namespaces that are not being deleted, with the names of the services that select them.
-func EachPod(ctx context.Context, o *Objects, visit func(p *corev1.Pod, services []string), namespaces ...string) error {
+// Pod is a pod with the names of the services that select it.
+type Pod struct {
+	*corev1.Pod
+	Services []string
+}
+
+// Pods lists the pods of the namespaces that are not being deleted.
+func Pods(ctx context.Context, o *Objects, namespaces ...string) ([]Pod, error) {
+	var out []Pod
 	for _, ns := range namespaces {
 		pods, err := o.Kube.CoreV1().Pods(ns).List(ctx, metav1.ListOptions{})
 		if err != nil {
-			return fmt.Errorf("pods of %s: %w", ns, err)
+			return nil, fmt.Errorf("pods of %s: %w", ns, err)
 		}
 		services, err := o.Kube.CoreV1().Services(ns).List(ctx, metav1.ListOptions{})
 		if err != nil {
-			return fmt.Errorf("services of %s: %w", ns, err)
+			return nil, fmt.Errorf("services of %s: %w", ns, err)
 		}
 		for i := range pods.Items {
 			if p := &pods.Items[i]; p.DeletionTimestamp == nil {
-				visit(p, selecting(services.Items, p))
+				out = append(out, Pod{p, selecting(services.Items, p)})
 			}
 		}
 	}
-	return nil
+	return out, nil
 }
 
 // selecting names the services of the pod's namespace that select it.

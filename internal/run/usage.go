@@ -3,8 +3,6 @@ package run
 import (
 	"context"
 
-	corev1 "k8s.io/api/core/v1"
-
 	"squall/internal/mesh"
 	"squall/internal/record"
 )
@@ -15,14 +13,15 @@ func (r *runner) usage(ctx context.Context, phase string, when record.When) erro
 	if !ok {
 		return nil
 	}
-	out := []record.PodUsage{}
-	var names []string
-	err := mesh.EachPod(ctx, r.objects, func(p *corev1.Pod, services []string) {
-		out = append(out, record.PodUsage{Pod: p.Name, Labels: p.Labels, Services: services})
-		names = append(names, p.Name)
-	}, r.Plan.Namespaces...)
+	pods, err := mesh.Pods(ctx, r.objects, r.Plan.Namespaces...)
 	if err != nil {
 		return err
+	}
+	out := make([]record.PodUsage, 0, len(pods))
+	names := make([]string, 0, len(pods))
+	for _, p := range pods {
+		out = append(out, record.PodUsage{Pod: p.Name, Labels: p.Labels, Services: p.Services})
+		names = append(names, p.Name)
 	}
 	used, err := meter.Usage(names)
 	if err != nil {
