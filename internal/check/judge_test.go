@@ -135,6 +135,30 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+// A load past all proxies has none of its own: all there are, are others. A stat that none of them has is still absent.
+func TestElsewhereOfADirectLoad(t *testing.T) {
+	m := breaker()
+	m.proxies = m.proxies[1:]
+	for i := range m.proxies {
+		m.proxies[i].Client = false
+	}
+	for stmt, want := range map[string]Verdict{
+		`elsewhere("inbound.*upstream_rq_total$") == 140`: Pass, `elsewhere("fault\\.delays_injected$") == 0`: Inconclusive, "overflow(httpbin) == 60": Inconclusive,
+	} {
+		l := m.load["breaker"]
+		l.Direct = true
+		m.load["breaker"] = l
+		if got := judge(t, m, stmt); got.Verdict != want {
+			t.Errorf("%s = %v: %s, want %v", stmt, got.Verdict, got.Reason, want)
+		}
+		l.Direct = false
+		m.load["breaker"] = l
+		if got := judge(t, m, stmt); got.Verdict != Inconclusive {
+			t.Errorf("%s without a client that is said to be none = %v: %s", stmt, got.Verdict, got.Reason)
+		}
+	}
+}
+
 // TestAbsentIsInconclusive takes away or breaks what a passing statement rests on.
 func TestAbsentIsInconclusive(t *testing.T) {
 	statements := map[string]string{

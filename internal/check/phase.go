@@ -203,7 +203,7 @@ func (t *tally) share(of string, confidence float64) reading {
 	return r
 }
 
-// pods are the proxies of a set, or why they are not known.
+// pods are the proxies of a set, or why they are not known. A load without a proxy of its own has none but others.
 func (p *phase) pods(set podSet) ([]record.Proxy, string) {
 	if p.proxiesErr != nil {
 		return nil, fmt.Sprintf("the list of proxies is not known: %v", p.proxiesErr)
@@ -221,7 +221,7 @@ func (p *phase) pods(set podSet) ([]record.Proxy, string) {
 		}
 	}
 	switch {
-	case clients == 0 && set.name == "":
+	case clients == 0 && set.name == "" && !(set.others && p.load.Direct):
 		return nil, "none of the proxies is the load generator's"
 	case len(list) == 0 && set.name != "":
 		return nil, "no proxy belongs to " + set.name

@@ -106,3 +106,28 @@ func notHTTP(l *linter) {
 		}
 	}
 }
+
+// failoverWithoutOutlier looks at what a DestinationRule says for its host, and for each subset on top of it.
+func failoverWithoutOutlier(l *linter) {
+	for _, d := range l.model.DestinationRules {
+		host := d.Spec.GetTrafficPolicy()
+		l.failover(d.Ref.At(".trafficPolicy"), host, host)
+		for i, s := range d.Spec.GetSubsets() {
+			if s.GetTrafficPolicy() != nil {
+				l.failover(d.Ref.At(".subsets[%d].trafficPolicy", i), s.GetTrafficPolicy(), host)
+			}
+		}
+	}
+}
+
+// failover reports a failover in a policy that has no outlier detection, nor has the one below it.
+func (l *linter) failover(ref rules.Ref, p, below *v1.TrafficPolicy) {
+	setting := p.GetLoadBalancer().GetLocalityLbSetting()
+	if len(setting.GetFailover()) == 0 && len(setting.GetFailoverPriority()) == 0 || len(setting.GetDistribute()) > 0 {
+		return
+	}
+	if p.GetOutlierDetection() == nil && below.GetOutlierDetection() == nil {
+		l.report(ref.At(".loadBalancer.localityLbSetting"), "add an outlierDetection",
+			"Istio prefers near pods only where pods can be ejected: without an outlierDetection all get their turn, wherever they are")
+	}
+}

@@ -40,6 +40,7 @@ func Checks() []Check {
 	list := []Check{
 		{"conflicting-hosts", "Two objects hold for one host, and Istio takes one of them", conflictingHosts},
 		{"ejects-nothing", "An outlier detection that may not eject any of so few pods", ejectsNothing},
+		{"failover-without-outlier", "A preference for near pods that is not in force", failoverWithoutOutlier},
 		{"fault-beside-timeout", "A fault that no timeout cuts and no retry repeats", faultBesideTimeout},
 		{"gateway-selects-nothing", "A Gateway that no pod serves", gatewaySelectsNothing},
 		{"jwt-not-required", "A token is checked, but none is required", jwtNotRequired},

@@ -18,10 +18,8 @@ func (e *evaluation) attempts(c call, r *rules.Route, cluster rules.Cluster) mix
 	if c.caller.Proxy != rules.NoProxy && (r.Timeout > 0 || r.Retries.PerTry > 0 || r.Retries.Answers()) || cluster.Outlier != nil {
 		once = once.needed()
 	}
-	if cluster.Outlier != nil {
-		if failed, open := once.probability(func(o outcome) bool { return o.code >= 500 || o.code == 0 }); failed+open > 0 {
-			return unknown("%s ejects pods that fail, so that the shares change", cluster.OutlierRef)
-		}
+	if why := e.ejecting(cluster, once); why != "" {
+		return unknown("%s", why)
 	}
 	if c.caller.Proxy == rules.NoProxy {
 		return once
@@ -31,6 +29,24 @@ func (e *evaluation) attempts(c call, r *rules.Route, cluster rules.Cluster) mix
 		return all
 	}
 	return all.then(func(o outcome) mixture { return e.cut(c, r, o) })
+}
+
+// ejecting is why pods of the cluster may be out while the load runs, or "".
+func (e *evaluation) ejecting(cluster rules.Cluster, once mixture) string {
+	if cluster.Outlier == nil {
+		return ""
+	}
+	host := cluster.Service.Host
+	if failed, open := once.probability(func(o outcome) bool { return o.code >= 500 || o.code == 0 }); failed+open > 0 {
+		if !slices.Contains(e.ejects, host) {
+			e.ejects = append(e.ejects, host)
+		}
+		return fmt.Sprintf("%s ejects pods that fail, so that the shares change", cluster.OutlierRef)
+	}
+	if slices.Contains(e.req.Ejected, host) {
+		return fmt.Sprintf("%s may still keep pods out that failed under an earlier load", cluster.OutlierRef)
+	}
+	return ""
 }
 
 // retry makes the attempts one after the other. Each is drawn anew, which holds as long as all pods fail alike: a retry goes to
@@ -110,16 +126,38 @@ func (e *evaluation) cut(c call, r *rules.Route, o outcome) mixture {
 
 // attempt is one try: a pod is chosen, its policies judge the request, and its application answers.
 func (e *evaluation) attempt(c call, r *rules.Route, cluster rules.Cluster) mixture {
-	workloads := cluster.Workloads
-	total := float64(rules.Pods(workloads))
+	spread := cluster.Spread(c.caller)
+	if len(spread.Groups) == 0 && spread.Unknown == "" {
+		e.because(c, "%s: %s, where %s has no pods", spread.Ref, spread.Text, cluster.Service.Name)
+		return certain(answeredByProxy(503, "UH"))
+	}
+	if spread.Unknown != "" {
+		spread.Groups = []rules.Group{{Workloads: cluster.Workloads, Share: 1}}
+	}
+	if !spread.Ref.IsZero() {
+		e.because(c, "%s: %s", spread.Ref, spread.Text)
+	}
 	var out mixture
-	for _, w := range workloads {
+	for _, g := range spread.Groups {
+		out = append(out, e.among(c, r, cluster, g).times(g.Share)...)
+	}
+	if spread.Unknown != "" && !alike(out) {
+		return e.blend(out, spread.Unknown)
+	}
+	return out.merged()
+}
+
+// among is an attempt at one of the pods of a group.
+func (e *evaluation) among(c call, r *rules.Route, cluster rules.Cluster, g rules.Group) mixture {
+	total := float64(rules.Pods(g.Workloads))
+	var out mixture
+	for _, w := range g.Workloads {
 		out = append(out, e.at(c, r, cluster, w).times(float64(w.Replicas)/total)...)
 	}
-	if why := e.unevenly(c, cluster); why != "" && !alike(out) {
+	if why := e.unevenly(c, cluster, g); why != "" && !alike(out) {
 		return e.blend(out, why)
 	}
-	if len(workloads) > 1 && c.caller.Proxy != rules.NoProxy {
+	if len(g.Workloads) > 1 && c.caller.Proxy != rules.NoProxy {
 		e.because(c, "%s: %d pods of %s take turns", cluster.BalancerRef, int(total), cluster.Service.Name)
 	}
 	return out.merged()
@@ -153,15 +191,15 @@ func (e *evaluation) blend(m mixture, why string) mixture {
 	return certain(first)
 }
 
-// unevenly is why the pods of a cluster may not get equal shares, or "".
-func (e *evaluation) unevenly(c call, cluster rules.Cluster) string {
+// unevenly is why the pods of a group may not get equal shares, or "".
+func (e *evaluation) unevenly(c call, cluster rules.Cluster, g rules.Group) string {
 	name := cluster.Service.Name
 	switch {
-	case len(cluster.Workloads) < 2:
+	case len(g.Workloads) < 2:
 		return ""
 	case c.caller.Proxy == rules.NoProxy:
 		return "without a proxy, pods of " + name + " are chosen once a connection"
-	case cluster.Balancer.GetConsistentHash() != nil || cluster.Balancer.GetLocalityLbSetting() != nil || cluster.Balancer.GetWarmup() != nil:
+	case cluster.Balancer.GetConsistentHash() != nil || cluster.Balancer.GetWarmup() != nil:
 		return fmt.Sprintf("%s does not spread requests evenly", cluster.BalancerRef)
 	}
 	switch algorithm := cluster.Balancer.GetSimple().String(); algorithm {

@@ -28,6 +28,8 @@ type Request struct {
 	Requests int64
 	// Timeout is how long the client waits for an answer; 0 is for ever.
 	Timeout time.Duration
+	// Ejected are full names of hosts of which loads before this one may have ejected pods.
+	Ejected []string
 	// GRPC says that the load is no plain HTTP, of which nothing is predicted.
 	GRPC bool
 }
@@ -37,6 +39,8 @@ type Prediction struct {
 	Items []check.Prediction
 	// Unpredicted is why there is no more.
 	Unpredicted []string
+	// Ejects are full names of hosts of which the load may eject pods, so that those after it find fewer.
+	Ejects []string
 }
 
 // copies are the requests that a mirror sends beside the load's.
@@ -56,6 +60,7 @@ type evaluation struct {
 	breaker *breaker
 	steps   int
 	left    []string // what is not told beside the mixture
+	ejects  []string
 }
 
 // Predict evaluates the rules for a load. It never fails: what it cannot tell is in Unpredicted.
@@ -77,7 +82,7 @@ func Predict(m *rules.Model, req Request) Prediction {
 	})
 	p := &printer{e: e, mix: mix, because: e.why(func(note) bool { return true })}
 	p.all()
-	return Prediction{Items: p.items, Unpredicted: append(append(mix.reasons(), e.left...), p.left...)}
+	return Prediction{Items: p.items, Unpredicted: append(append(mix.reasons(), e.left...), p.left...), Ejects: e.ejects}
 }
 
 // start is the load's request as a call.

@@ -225,3 +225,27 @@ func TestWhicheverPodAnswers(t *testing.T) {
 		t.Error(p.Unpredicted)
 	}
 }
+
+// A pod that failed under one load is out under the next, as long as there is an outlier detection.
+func TestEjectedPodsStayOut(t *testing.T) {
+	outlier := "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: httpbin}\nspec: {host: httpbin, trafficPolicy: {outlierDetection: {consecutive5xxErrors: 5}}}\n"
+	get := oracle.Request{URL: "http://httpbin:8000/get", Caller: loader, Connections: 1, Requests: 10}
+	declared := map[string]string{"httpbin": "{undeclared: true, paths: [{path: /get}, {path: /broken, status: 503}]}"}
+	model := rules.Read(objects(t, declared, file(t, "../../fixtures/httpbin/httpbin.yaml"), outlier), rules.Options{})
+	if got := oracle.Predict(model, get); len(got.Items) == 0 || len(got.Ejects) > 0 {
+		t.Fatalf("a load that succeeds: %+v", got)
+	}
+	broken := get
+	broken.URL = "http://httpbin:8000/broken"
+	got := oracle.Predict(model, broken)
+	if len(got.Ejects) != 1 || got.Ejects[0] != "httpbin.squall.svc.cluster.local" {
+		t.Fatalf("a load that fails: %+v", got)
+	}
+	get.Ejected = got.Ejects
+	if after := oracle.Predict(model, get); len(after.Items) > 0 || !strings.Contains(strings.Join(after.Unpredicted, " "), "may still keep pods out") {
+		t.Errorf("the load after it: %+v", after)
+	}
+	if after := oracle.Predict(httpbin(t), get); len(after.Items) == 0 {
+		t.Errorf("without the rule: %+v", after)
+	}
+}

@@ -44,6 +44,7 @@ type builder struct {
 	services []string
 	sources  []manifest // the fixtures' objects with their places
 	errs     []error
+	ejected  []string // hosts of which the phases so far may have ejected pods
 }
 
 // Build compiles a scenario. The error has every mistake with its place, so far as one mistake does not hide another.

@@ -17,12 +17,13 @@ import (
 // predict adds to what a phase is judged by what its rules say that its load will see. A phase whose rules change under its load is in
 // no one state.
 func (b *builder) predict(ph Phase, judged *check.PhaseSpec) {
+	m := rules.Read(append(slices.Clone(b.objects), ingress()), rules.Options{})
+	got := foretell(m, ph, b.ejected)
+	b.ejected = append(b.ejected, got.Ejects...)
 	if ph.ApplyAt > 0 {
 		judged.Unpredicted = append(judged.Unpredicted, "the rules change under the load")
 		return
 	}
-	m := rules.Read(append(slices.Clone(b.objects), ingress()), rules.Options{})
-	got := foretell(m, ph)
 	if err := measurable(got.Items, m, b.services, judged); err != nil {
 		b.errs = append(b.errs, err)
 	}
@@ -50,11 +51,12 @@ func measurable(items []check.Prediction, m *rules.Model, services []string, jud
 	return nil
 }
 
-// foretell asks the oracle about the phase's load, with the mesh as the phase has it.
-func foretell(m *rules.Model, ph Phase) oracle.Prediction {
+// foretell asks the oracle about the phase's load, with the mesh as the phase has it. ejected are hosts of which earlier phases may have
+// ejected pods.
+func foretell(m *rules.Model, ph Phase, ejected []string) oracle.Prediction {
 	r := oracle.Request{
 		URL: ph.Load.URL, Method: ph.Load.Method, Connections: ph.Load.Connections, Headers: map[string]string{},
-		GRPC: ph.Load.Protocol == load.GRPC, Timeout: cmp.Or(ph.Load.Timeout, load.DefaultTimeout),
+		GRPC: ph.Load.Protocol == load.GRPC, Timeout: cmp.Or(ph.Load.Timeout, load.DefaultTimeout), Ejected: ejected,
 	}
 	for _, w := range m.Workloads {
 		if w.Name == ClientName {

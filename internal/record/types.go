@@ -125,14 +125,15 @@ type Load struct {
 	URL         string  `json:"url"`
 	Protocol    string  `json:"protocol"` // http/1.1, h2 or grpc
 	Connections int     `json:"connections"`
-	AskedQPS    float64 `json:"askedQps"` // 0: as fast as it can
-	Asked       int64   `json:"asked"`    // requests asked for; 0 when the load is by duration
-	Start       float64 `json:"start"`    // seconds since Manifest.Start, after the warm-up
-	Seconds     float64 `json:"seconds"`  // how long it took
-	Count       int64   `json:"count"`    // requests that were finished and recorded
-	Cut         int64   `json:"cut"`      // requests cut off by the end or by cancellation: neither counted nor recorded
-	WarmUp      int64   `json:"warmUp"`   // requests before Start: neither counted nor recorded
-	QPS         float64 `json:"qps"`      // achieved
+	Direct      bool    `json:"direct,omitempty"` // past the load generator's proxy, or without one
+	AskedQPS    float64 `json:"askedQps"`         // 0: as fast as it can
+	Asked       int64   `json:"asked"`            // requests asked for; 0 when the load is by duration
+	Start       float64 `json:"start"`            // seconds since Manifest.Start, after the warm-up
+	Seconds     float64 `json:"seconds"`          // how long it took
+	Count       int64   `json:"count"`            // requests that were finished and recorded
+	Cut         int64   `json:"cut"`              // requests cut off by the end or by cancellation: neither counted nor recorded
+	WarmUp      int64   `json:"warmUp"`           // requests before Start: neither counted nor recorded
+	QPS         float64 `json:"qps"`              // achieved
 	Interrupted string  `json:"interrupted,omitempty"`
 	Seed        int64   `json:"seed"`
 	// Errors has the full text of the first error of each kind of Request.Error.

@@ -62,7 +62,7 @@ func (r *runner) phase(ctx context.Context, p *plan.Phase) error {
 	if result == nil {
 		return errors.Join(loadErr, incomplete) // no load: that is not a load of 0 requests
 	}
-	result.WarmUp, result.Complete = warm, "ok"
+	result.Direct, result.WarmUp, result.Complete = p.Direct, warm, "ok"
 	if incomplete != nil {
 		result.Complete = incomplete.Error()
 		r.event(record.Event{Phase: p.Name, Kind: "error", Text: incomplete.Error()})
