@@ -27,23 +27,7 @@ func (m *Mesh) createDefaults(ctx context.Context) error {
 }
 
 func requestIDFilter() object {
-	const manager = "envoy.filters.network.http_connection_manager"
-	var patches []any
-	for _, where := range []string{"SIDECAR_OUTBOUND", "GATEWAY"} {
-		patches = append(patches, object{
-			"applyTo": "NETWORK_FILTER",
-			"match":   object{"context": where, "listener": object{"filterChain": object{"filter": object{"name": manager}}}},
-			"patch": object{"operation": "MERGE", "value": object{"typed_config": object{
-				"@type":                             "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-				"always_set_request_id_in_response": true,
-			}}},
-		})
-	}
-	return object{
-		"apiVersion": "networking.istio.io/v1alpha3", "kind": "EnvoyFilter",
-		"metadata": object{"name": "squall-request-id", "namespace": mesh.RootNamespace},
-		"spec":     object{"configPatches": patches},
-	}
+	return mesh.Instrument("squall-request-id", mesh.RootNamespace, nil, map[string]map[string]any{"SIDECAR_OUTBOUND": mesh.RequestID(), "GATEWAY": mesh.RequestID()}).Object
 }
 
 // normal gives a literal the types that decoded JSON has.

@@ -19,27 +19,16 @@ import (
 // trustDomain is the mesh's; it is Istio's default.
 const trustDomain = "cluster.local"
 
-// accessLogFormat makes Envoy write record.Access: the keys are that type's.
-func accessLogFormat() object {
-	return object{
-		"start": "%START_TIME%", "duration_ms": "%DURATION%", "method": "%REQ(:METHOD)%",
-		"path": "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%", "authority": "%REQ(:AUTHORITY)%", "code": "%RESPONSE_CODE%",
-		"flags": "%RESPONSE_FLAGS%", "details": "%RESPONSE_CODE_DETAILS%", "route": "%ROUTE_NAME%",
-		"upstream_cluster": "%UPSTREAM_CLUSTER_RAW%", "upstream_host": "%UPSTREAM_HOST%",
-		"downstream": "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%", "principal": "%DOWNSTREAM_PEER_URI_SAN%",
-		"request_id": "%REQ(X-REQUEST-ID)%", "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%", "bytes_sent": "%BYTES_SENT%",
-	}
-}
-
 // istiodEnv are the settings that let an unmodified istiod serve upstream Envoys without webhooks, CA and leader election,
-// and push a change after 1 ms instead of 100.
+// and push a change after 1 ms instead of 100. Routes are not cached: of pushes that follow each other this closely istiod may send one
+// made for the push before, and then nothing more.
 func istiodEnv(home string) []string {
 	return []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + home,
 		"PILOT_ENABLE_ALPN_FILTER=false", "PILOT_ENABLE_METADATA_EXCHANGE=false", "PILOT_DISABLE_MX_ALPN=true",
 		"PILOT_DEBOUNCE_AFTER=1ms", "PILOT_MAX_REQUESTS_PER_SECOND=1000", "PILOT_PUSH_THROTTLE=100",
 		"INJECT_ENABLED=false", "VALIDATION_WEBHOOK_CONFIG_NAME=", "ENABLE_LEADER_ELECTION=false",
-		"PILOT_ENABLE_IP_AUTOALLOCATE=false", "PILOT_ENABLE_GATEWAY_API=false", "ENABLE_CA_SERVER=false",
+		"PILOT_ENABLE_IP_AUTOALLOCATE=false", "PILOT_ENABLE_GATEWAY_API=false", "ENABLE_CA_SERVER=false", "PILOT_ENABLE_RDS_CACHE=false",
 	}
 }
 
@@ -48,7 +37,7 @@ func (m *Mesh) startIstiod(ctx context.Context) error {
 	config, err := yaml.Marshal(object{
 		"trustDomain": trustDomain, "ingressControllerMode": "OFF", "enablePrometheusMerge": false,
 		"configSources": []object{{"address": "k8s://"}},
-		"accessLogFile": "/dev/stdout", "accessLogEncoding": "JSON", "accessLogFormat": mustJSON(accessLogFormat()),
+		"accessLogFile": "/dev/stdout", "accessLogEncoding": "JSON", "accessLogFormat": mustJSON(mesh.AccessLogFormat()),
 	})
 	if err != nil {
 		return fmt.Errorf("mesh configuration: %w", err)

@@ -71,7 +71,7 @@ type Mesh struct {
 	mu   sync.Mutex
 	pods map[string]*pod // by name
 	down sync.Once
-	log  *accessLogs
+	log  *mesh.AccessLogs
 }
 
 var (
@@ -95,7 +95,7 @@ func New(opts Options) (*Mesh, error) {
 	}
 	m := &Mesh{
 		opts: opts, images: table, facts: facts, failed: make(chan error, 1), pods: map[string]*pod{}, istiodReady: make(chan struct{}),
-		log: newAccessLogs(), cancel: func() {},
+		log: mesh.NewAccessLogs(), cancel: func() {},
 		http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16, DisableCompression: true}},
 		probes: &http.Client{
 			Transport:     &http.Transport{DisableKeepAlives: true, DisableCompression: true},
@@ -329,4 +329,14 @@ func (m *Mesh) pod(name string) (*pod, error) {
 		return nil, fmt.Errorf("the mesh has no pod %s", name)
 	}
 	return p, nil
+}
+
+// CaptureAccess sends the proxies' access logs to the writers that open makes, one a pod, until the capture is stopped.
+func (m *Mesh) CaptureAccess(open func(pod string) (mesh.LineWriter, error)) (mesh.Capture, error) {
+	return m.log.Capture(open)
+}
+
+// AwaitAccess waits for the pod's total to reach want.
+func (m *Mesh) AwaitAccess(ctx context.Context, pod string, want int64) error {
+	return m.log.Await(ctx, pod, want)
 }

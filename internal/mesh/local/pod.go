@@ -154,7 +154,7 @@ func (k *kubelet) startEnvoy(ctx context.Context, p *pod) error {
 	}
 	envoy, err := m.procs.Start(ctx, proc.Spec{
 		Name: "envoy of " + p.object.Name, Path: m.opts.Tools.Envoy, Dir: m.opts.Dir, LogFile: m.opts.Log(p.object.Name + ".envoy"),
-		Stdout: m.log.read(p.object.Name), Grace: 2 * time.Second,
+		Stdout: m.log.Read(p.object.Name), Grace: 2 * time.Second,
 		Args: []string{
 			"--config-path", path, "--concurrency", "1", "--disable-hot-restart", "--log-level", "warning",
 			"--file-flush-interval-msec", "10",
