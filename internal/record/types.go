@@ -84,6 +84,10 @@ type Request struct {
 	// Empty when nothing is looked for or no whole answer came.
 	Found string `json:"found,omitempty"`
 	Error string `json:"err,omitempty"` // refused, reset, timeout, eof, canceled, dns, tls or other
+	// Late is how many seconds after its time on the load's schedule the call started. 0 for a load without a QPS, or one that
+	// leaves late calls out: those have no schedule that a call could miss.
+	Late   float64 `json:"late,omitempty"`
+	Worker int     `json:"w,omitempty"` // place in Load.Workers of the worker that made it
 }
 
 // Access is one access log entry of a proxy. Squall sets the proxies' log format so that the keys are these.

@@ -1,0 +1,53 @@
+package load
+
+import "time"
+
+// schedule is when one connection's calls were meant to start, as Fortio's runner has it. Fortio catches up: a call that comes
+// late moves none of those behind it, so that a target that stalls makes all of them late, and their latencies alone do not
+// show it.
+type schedule struct {
+	start  time.Time // of the connection's first call
+	every  float64   // seconds from call to call
+	jitter bool
+	next   int64     // number of the next call
+	ended  time.Time // the call before
+}
+
+// schedule is the schedule of a connection, nil for a load that has none: without a QPS, or one that leaves late calls out.
+func (s *session) schedule(conn int) *schedule {
+	o := s.options()
+	if o.QPS <= 0 || s.spec.NoCatchUp {
+		return nil
+	}
+	per := o.QPS / float64(o.NumThreads)
+	sch := &schedule{start: s.start, every: 1 / per, jitter: s.spec.Jitter}
+	if s.spec.Requests == 0 {
+		calls := int64(o.QPS*o.Duration.Seconds()) / int64(o.NumThreads)
+		sch.every *= 1 + 1/float64(calls-1) // Fortio makes the last call at the end
+	}
+	if s.spec.Uniform {
+		shift := float64(conn) / o.QPS
+		sch.start = sch.start.Add(time.Duration(shift * float64(time.Second)))
+	}
+	return sch
+}
+
+// late is how much after its time the next call starts, never negative. With jitter it counts from the latest time that the jitter
+// allows.
+func (s *schedule) late(start time.Time) time.Duration {
+	if s == nil {
+		return 0
+	}
+	meant := s.start.Add(time.Duration(float64(s.next) * s.every * float64(time.Second)))
+	s.next++
+	if wait := meant.Sub(s.ended); s.jitter && !s.ended.IsZero() && wait > 0 {
+		meant = meant.Add(wait / 10)
+	}
+	return max(0, start.Sub(meant))
+}
+
+func (s *schedule) done(at time.Time) {
+	if s != nil {
+		s.ended = at
+	}
+}
