@@ -260,7 +260,7 @@ func (s *session) failed(err error) string {
 func (s *session) result() record.Load {
 	l := record.Load{
 		URL: s.spec.URL, Protocol: string(s.spec.protocol()), Connections: s.spec.Connections,
-		AskedQPS: s.spec.QPS, Asked: s.spec.Requests, Seed: s.spec.Seed,
+		AskedQPS: s.spec.QPS, Asked: s.spec.Requests, Seed: s.spec.Seed, Scheduled: s.spec.Scheduled(),
 		Start: s.start.Sub(s.out.Base).Seconds(), Seconds: s.seconds,
 		Count: s.count.Load(), Cut: s.cut.Load(), WarmUp: s.warmUp.Load(),
 	}

@@ -13,18 +13,27 @@ type schedule struct {
 	ended  time.Time // the call before
 }
 
-// schedule is the schedule of a connection, nil for a load that has none: without a QPS, or one that leaves late calls out.
+// Scheduled says whether each call has a time at which it is meant to start, that Request.Late counts from: with a QPS, unless late
+// calls are left out, or there is only one.
+func (s Spec) Scheduled() bool { return s.QPS > 0 && !s.NoCatchUp && s.Requests != 1 }
+
+// schedule is the schedule of a connection, nil for a load that has none.
 func (s *session) schedule(conn int) *schedule {
-	o := s.options()
-	if o.QPS <= 0 || s.spec.NoCatchUp {
+	if !s.spec.Scheduled() {
 		return nil
 	}
+	o := s.options()
 	per := o.QPS / float64(o.NumThreads)
 	sch := &schedule{start: s.start, every: 1 / per, jitter: s.spec.Jitter}
-	if s.spec.Requests == 0 {
-		calls := int64(o.QPS*o.Duration.Seconds()) / int64(o.NumThreads)
-		sch.every *= 1 + 1/float64(calls-1) // Fortio makes the last call at the end
+	calls := s.spec.Requests
+	if calls == 0 {
+		calls = int64(o.QPS * o.Duration.Seconds())
 	}
+	each, left := calls/int64(o.NumThreads), calls%int64(o.NumThreads)
+	if s.spec.Requests > 0 && conn == 0 {
+		each += left
+	}
+	sch.every *= 1 + 1/float64(each-1) // so that the last call is at the end of the time that all take together
 	if s.spec.Uniform {
 		shift := float64(conn) / o.QPS
 		sch.start = sch.start.Add(time.Duration(shift * float64(time.Second)))

@@ -32,7 +32,8 @@ func TestAStallIsSeenInTheResponses(t *testing.T) {
 	}
 	plain, corrected := at(latencies, 0.99), at(responses, 0.99)
 	t.Logf("%d calls, of which %d waited: p99 %.3f s, from the intended start %.3f s", l.Count, stalled.Load(), plain, corrected)
-	if l.Count != 400 || plain > 0.3 || corrected < 0.8 {
+	if l.Count > 400 || l.Count < 350 || // a machine that is busy may not get through all of them in time
+		plain > 0.3 || corrected < 0.8 {
 		t.Errorf("%d calls, p99 %v s, from the intended start %v s", l.Count, plain, corrected)
 	}
 	if median := at(responses, 0.2); median > 0.2 {
@@ -59,17 +60,21 @@ func TestCallsOnTime(t *testing.T) {
 		t.Run(fmt.Sprintf("%+v", c), func(t *testing.T) {
 			url, _ := counted(t, ok)
 			c.URL = url
-			_, all := run(t.Context(), t, c)
-			var late []float64
-			for _, q := range all {
-				late = append(late, q.Late)
-				if q.Late < 0 || (c.QPS == 0 || c.NoCatchUp) && q.Late != 0 {
-					t.Errorf("%+v", q)
+			var median float64
+			for range 4 { // on a machine that is busy with other things all may be late once
+				l, all := run(t.Context(), t, c)
+				var late []float64
+				for _, q := range all {
+					late = append(late, q.Late)
+					if q.Late < 0 || !l.Scheduled && q.Late != 0 || l.Scheduled != (c.QPS > 0 && !c.NoCatchUp && c.Requests != 1) {
+						t.Errorf("%+v of %+v", q, l)
+					}
+				}
+				if median = at(late, 0.5); median < 0.002 {
+					return
 				}
 			}
-			if median := at(late, 0.5); median > 0.02 {
-				t.Errorf("half of the calls are %v s late", median)
-			}
+			t.Errorf("half of the calls are %v s late", median)
 		})
 	}
 }

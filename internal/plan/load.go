@@ -68,6 +68,29 @@ func (b *builder) isDirect(l *scenario.LoadSpec) bool {
 	return !b.scenario.Spec.Client.Sidecar
 }
 
+// workers says how many pods make the load's calls.
+func (p *Phase) workers(l *scenario.LoadSpec) {
+	p.Workers = 1
+	if l != nil {
+		p.Workers, p.AllowLost = max(1, l.Workers), l.AllowLostWorkers
+	}
+}
+
+// mostWorkers is how many pods the load generator needs.
+func mostWorkers(s *scenario.Scenario) int {
+	loads := []*scenario.LoadSpec{s.Spec.Baseline.Load}
+	for i := range s.Spec.Stages {
+		loads = append(loads, s.Spec.Stages[i].Load)
+	}
+	most := 1
+	for _, l := range loads {
+		if l != nil {
+			most = max(most, l.Workers)
+		}
+	}
+	return most
+}
+
 // signIn translates the request before a load.
 func (b *builder) signIn(path string, l *scenario.LoadSpec) *load.SignIn {
 	if l == nil || l.SignIn == nil {

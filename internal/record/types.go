@@ -28,6 +28,7 @@ const (
 	Halted      = "halted"
 	Interrupted = "interrupted"
 	Broken      = "error" // Manifest.Error says why
+	Lost        = "lost"  // a worker of the load; Manifest.Error says which and why
 )
 
 // Manifest identifies a run. It is written when the run starts and replaced when it ends; a manifest without End is
@@ -131,18 +132,38 @@ type Load struct {
 	Connections int     `json:"connections"`
 	AskedQPS    float64 `json:"askedQps"` // 0: as fast as it can
 	Asked       int64   `json:"asked"`    // requests asked for; 0 when the load is by duration
-	Start       float64 `json:"start"`    // seconds since Manifest.Start, after the warm-up
-	Seconds     float64 `json:"seconds"`  // how long it took
-	Count       int64   `json:"count"`    // requests that were finished and recorded
-	Cut         int64   `json:"cut"`      // requests cut off by the end or by cancellation: neither counted nor recorded
-	WarmUp      int64   `json:"warmUp"`   // requests before Start: neither counted nor recorded
-	QPS         float64 `json:"qps"`      // achieved
+	// Scheduled says that each call had a time at which it was meant to start, from which Request.Late counts.
+	Scheduled   bool    `json:"scheduled,omitempty"`
+	Start       float64 `json:"start"`   // seconds since Manifest.Start, after the warm-up
+	Seconds     float64 `json:"seconds"` // how long it took
+	Count       int64   `json:"count"`   // requests that were finished and recorded
+	Cut         int64   `json:"cut"`     // requests cut off by the end or by cancellation: neither counted nor recorded
+	WarmUp      int64   `json:"warmUp"`  // requests before Start: neither counted nor recorded
+	QPS         float64 `json:"qps"`     // achieved
 	Interrupted string  `json:"interrupted,omitempty"`
 	Seed        int64   `json:"seed"`
 	// Errors has the full text of the first error of each kind of Request.Error.
 	Errors map[string]string `json:"errors,omitempty"`
+	// Workers are the pods that made the calls, when there is more than one or they are not Squall's own process.
+	Workers []WorkerLoad `json:"workers,omitempty"`
+	// Lost names a worker that was lost and that the load could not do without: nothing can be judged by it.
+	Lost string `json:"lost,omitempty"`
 	// Complete says that each proxy's access log holds as many entries as its own counters say; else what is missing.
 	Complete string `json:"complete,omitempty"` // "ok", or what is missing
+}
+
+// WorkerLoad is one worker's part of a load.
+type WorkerLoad struct {
+	Pod     string  `json:"pod"`
+	Count   int64   `json:"count"`
+	QPS     float64 `json:"qps"`
+	Start   float64 `json:"start"`         // seconds since Manifest.Start
+	Seconds float64 `json:"seconds"`       // how long it took
+	P50     float64 `json:"p50,omitempty"` // seconds, of all its calls; 0 when it made none
+	P99     float64 `json:"p99,omitempty"`
+	// Clock is by how many seconds its times may be wrong beside the others'; 0 for a worker that shares Squall's clock.
+	Clock float64 `json:"clock,omitempty"`
+	Lost  string  `json:"lost,omitempty"` // why it was lost; its calls are those that it told of before
 }
 
 // Sample is a Request joined with the client's proxy's access log entry of the same request id.

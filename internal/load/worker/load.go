@@ -74,7 +74,7 @@ func (c *Client) result(ctx context.Context, f *follower, end *endLine, err erro
 		took := f.last - f.shift
 		l := record.Load{
 			URL: s.URL, Protocol: string(s.Protocol), Connections: s.Connections, AskedQPS: s.QPS, Asked: s.Requests, Seed: s.Seed,
-			Start: f.shift, Seconds: took, Count: f.lines,
+			Scheduled: s.Scheduled(), Start: f.shift, Seconds: took, Count: f.lines,
 		}
 		if took > 0 {
 			l.QPS = float64(l.Count) / took
