@@ -152,11 +152,11 @@ func (r *runner) dial(ctx context.Context, pod, target string, direct bool) (str
 	if direct {
 		return mesh.AnyEndpoint(ctx, r.objects, r.Plan.Spec.Namespace, u.Hostname(), plan.Port(u))
 	}
-	if _, ok := r.Env.(mesh.Dialer); ok {
-		return "", nil
-	}
 	caller, ok := r.Env.(mesh.Caller)
 	if !ok {
+		if _, ok = r.Env.(mesh.Dialer); ok {
+			return "", nil
+		}
 		return "", fmt.Errorf("the environment %s has no place for the load generator", r.Env.Name())
 	}
 	ip, err := caller.CallAddress(pod)
