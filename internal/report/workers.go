@@ -74,7 +74,11 @@ func lostLines(l *record.Load) []string {
 	}
 	for _, w := range l.Workers {
 		if w.Lost != "" {
-			out = append(out, fmt.Sprintf("%s after %s: %s; how many calls there should be is not judged", w.Pod, plural(w.Count, "request", "requests"), w.Lost))
+			text := fmt.Sprintf("%s after %s: %s", w.Pod, plural(w.Count, "request", "requests"), w.Lost)
+			if l.Lost == "" {
+				text += "; predictions of how many calls there are were left out"
+			}
+			out = append(out, text)
 		}
 	}
 	return out
