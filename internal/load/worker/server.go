@@ -157,11 +157,11 @@ func (f *flushed) Write(b []byte) (int, error) {
 }
 
 // drive waits for the start, runs the load and sends its calls and its end. It returns when all is sent or cannot be.
-func (st *stream) drive(ctx context.Context, s load.Spec, start time.Time) {
+func (s *stream) drive(ctx context.Context, spec load.Spec, start time.Time) {
 	sent := make(chan struct{})
 	go func() {
 		defer close(sent)
-		st.send()
+		s.send()
 	}()
 	wait := time.NewTimer(time.Until(start))
 	defer wait.Stop()
@@ -169,7 +169,7 @@ func (st *stream) drive(ctx context.Context, s load.Spec, start time.Time) {
 	case <-wait.C:
 	case <-ctx.Done(): // the load begins, is interrupted, and says so
 	}
-	l, err := load.Run(ctx, s, load.Output{Base: start, Sink: st})
-	st.end(l, err)
+	l, err := load.Run(ctx, spec, load.Output{Base: start, Sink: s})
+	s.end(l, err)
 	<-sent
 }
