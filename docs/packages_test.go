@@ -18,9 +18,9 @@ import (
 // flow is the order of the packages: from what the author writes to what a person reads, then what serves them.
 func flow() []string {
 	return []string{
-		"cmd/squall", "internal/engine", "internal/scenario", "internal/step", "internal/rules", "internal/oracle", "internal/lint", "internal/plan",
+		"cmd/squall", "cmd/squall-worker", "internal/engine", "internal/scenario", "internal/step", "internal/rules", "internal/oracle", "internal/lint", "internal/plan",
 		"internal/run", "internal/mesh", "internal/mesh/local",
-		"internal/kubeapi", "internal/sds", "internal/forward", "internal/proc", "internal/toolchain", "internal/load", "internal/record",
+		"internal/kubeapi", "internal/sds", "internal/forward", "internal/proc", "internal/toolchain", "internal/load", "internal/load/worker", "internal/record",
 		"internal/check", "internal/report", "internal/bench", "internal/browsertest",
 	}
 }

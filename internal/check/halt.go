@@ -111,7 +111,7 @@ func (h *HaltCond) drain() {
 		if c == nil {
 			c = newCounter()
 			for _, m := range h.halt.expr.measures {
-				c.want(m.pred, m.needsLatencies())
+				c.want(m)
 			}
 			h.slices[at] = c
 		}
@@ -125,7 +125,7 @@ func (h *HaltCond) evaluate(c *counter, seconds float64) (judged, []reading) {
 	e := h.halt.expr
 	rs := make([]reading, len(e.measures))
 	for i, m := range e.measures {
-		rs[i] = c.tally(m.pred).read(m, 0, seconds)
+		rs[i] = c.tally(m).read(m, 0, seconds)
 	}
 	return e.evaluate(e.root, rs), rs
 }

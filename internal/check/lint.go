@@ -274,6 +274,8 @@ func (c *compiler) estimable(e *Expr) error {
 		case c.halt && (!m.ofSamples() || m.delta):
 			return c.errAt(m.at, "a halt reads the client's requests: ratio, rate, mean, min, max and percentiles",
 				"%s is not known while the load runs", m.text)
+		case c.halt && m.response:
+			return c.errAt(m.at, "leave "+timeResponse+" out", "a halt's times count from when a call started")
 		case c.halt && m.kind == mCount:
 			return c.errAt(m.at, "use ratio(…) or rate(…)", "%s has no meaning for a moment", name)
 		case c.halt && m.pred != nil:

@@ -34,12 +34,14 @@ type measure struct {
 	kind  kind
 	delta bool // less the same in the baseline
 
-	pred    *predicate // of samples or of access log entries
-	q       float64    // mPercentile: in (0, 1)
-	field   string     // mLoad
-	service string     // of entries: inbound of this service's pods; "" is outbound of the client
-	pods    podSet     // mCounter, mGauge
-	stat    statPattern
+	pred *predicate // of samples or of access log entries
+	// response says that times count from when a call was meant to start rather than from when it did.
+	response bool
+	q        float64 // mPercentile: in (0, 1)
+	field    string  // mLoad
+	service  string  // of entries: inbound of this service's pods; "" is outbound of the client
+	pods     podSet  // mCounter, mGauge
+	stat     statPattern
 }
 
 // podSet says whose snapshots a counter is read from.
@@ -50,7 +52,7 @@ type podSet struct {
 
 // key is equal for measures that are the same.
 func (m *measure) key() string {
-	return fmt.Sprintf("%d %v %v %q %q %q %+v %s", m.kind, m.delta, m.q, predicateKey(m.pred), m.field, m.service, m.pods, m.stat.key())
+	return fmt.Sprintf("%d %v %v %v %q %q %q %+v %s", m.kind, m.delta, m.q, m.response, predicateKey(m.pred), m.field, m.service, m.pods, m.stat.key())
 }
 
 // ofSamples says whether the client's requests are needed.
@@ -82,8 +84,10 @@ func (m *measure) unit() string {
 		switch m.field {
 		case "seconds":
 			return "s"
-		case "connections":
-			return "connections"
+		case "connections", "workers":
+			return m.field
+		case "skew":
+			return ""
 		case "count":
 			return "requests"
 		default:
@@ -98,7 +102,9 @@ func (m *measure) unit() string {
 	}
 }
 
-func loadFields() []string { return []string{"count", "qps", "askedQps", "seconds", "connections"} }
+func loadFields() []string {
+	return []string{"count", "qps", "askedQps", "seconds", "connections", "workers", "skew"}
+}
 
 // percentileNames are the percentiles that have a name.
 func percentileNames() map[string]float64 {

@@ -162,10 +162,11 @@ func (c *compiler) called(e ast.Expr) (*measure, error) {
 		return nil, c.errOn(e, `write proxy(…).counter("…")`, "proxy is not a quantity")
 	}
 	if m, ok := latencyMeasure(name); ok {
-		if len(args) > 1 {
+		timed := m.timed(args)
+		if len(args) > timed+1 {
 			return nil, c.errOn(e, "join conditions with &&", "%s takes one predicate", name)
 		}
-		return m, c.withPredicate(m, e, ofSamples, 0)
+		return m, c.withPredicate(m, e, ofSamples, timed)
 	}
 	if stat, ok := hostStats()[name]; ok {
 		return c.hostStat(e, stat, args)
@@ -193,7 +194,9 @@ func isOperator(name string) bool {
 
 func (c *compiler) percentile(e ast.Expr) (*measure, error) {
 	args := e.AsCall().Args()
-	if len(args) < 1 || len(args) > 2 {
+	m := &measure{kind: mPercentile}
+	timed := m.timed(args[min(1, len(args)):])
+	if len(args) < 1 || len(args) > timed+2 {
 		return nil, c.errOn(e, "write percentile(99.9) or percentile(99.9, code == 200)", "percentile takes a number and may take a predicate")
 	}
 	v, ok := number(args[0])
@@ -203,8 +206,8 @@ func (c *compiler) percentile(e ast.Expr) (*measure, error) {
 	if !ok || !(v > 0 && v < 100) {
 		return nil, c.errOn(args[0], "write for example percentile(99.9)", "a percentile is a number above 0 and below 100")
 	}
-	m := &measure{kind: mPercentile, q: v / 100}
-	return m, c.withPredicate(m, e, ofSamples, 1)
+	m.q = v / 100
+	return m, c.withPredicate(m, e, ofSamples, timed+1)
 }
 
 func (c *compiler) delta(e ast.Expr) (*measure, error) {

@@ -54,7 +54,7 @@ func newPhase(r Records, name, namespace string) *phase {
 func (p *phase) want(m *measure) {
 	switch {
 	case m.ofSamples():
-		p.samples.want(m.pred, m.needsLatencies())
+		p.samples.want(m)
 	case m.ofEntries():
 		p.wantEntries(m)
 	}
@@ -86,6 +86,8 @@ func (p *phase) notRun() string {
 		return fmt.Sprintf("the load of %s did not run to its end: there is no record of it", p.name)
 	case p.loadErr != nil:
 		return fmt.Sprintf("the load of %s is not known: %v", p.name, p.loadErr)
+	case p.load.Lost != "":
+		return fmt.Sprintf("the load of %s is not whole: %s", p.name, p.load.Lost)
 	case p.load.Count == 0:
 		return fmt.Sprintf("no request of %s was finished", p.name)
 	default:
@@ -107,9 +109,22 @@ func (p *phase) ofLoad(m *measure) reading {
 		return exact(p.load.Seconds, n, source)
 	case "connections":
 		return exact(float64(p.load.Connections), n, source)
+	case "workers":
+		return exact(float64(max(1, len(p.load.Workers))), n, source)
+	case "skew":
+		return p.skew(source)
 	default:
 		return absent(source, "load has no %q", m.field)
 	}
+}
+
+// skew is the largest of the workers' rates over the smallest.
+func (p *phase) skew(source string) reading {
+	skew, ok := p.load.Skew(func(w record.WorkerLoad) float64 { return w.QPS })
+	if !ok {
+		return absent(source, "a worker made no call, or only one worker made any, so that there is no ratio of their rates")
+	}
+	return exact(skew, p.load.Count, source)
 }
 
 // collect makes the one pass over the client's requests.
@@ -134,6 +149,9 @@ func (p *phase) collect() {
 
 func (p *phase) ofSamples(m *measure, confidence float64) reading {
 	const source = "client records"
+	if m.needsSchedule() && !p.load.Scheduled {
+		return absent(source, "the load of %s had no times at which its calls were meant to start: give it a qps, without noCatchUp", p.name)
+	}
 	p.collect()
 	if p.samplesErr != nil {
 		return absent(source, "the client's records are incomplete: %v", p.samplesErr)
@@ -141,7 +159,7 @@ func (p *phase) ofSamples(m *measure, confidence float64) reading {
 	if m.pred.needsJoin() && p.load.Complete != "ok" {
 		return absent(source, "%s", p.incomplete())
 	}
-	t := p.samples.tally(m.pred)
+	t := p.samples.tally(m)
 	if t.unknown > 0 {
 		r := absent(source, "not known of %s of %s requests: %s", thousands(t.unknown), thousands(t.n), t.why)
 		r.n = t.n

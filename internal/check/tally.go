@@ -20,6 +20,7 @@ const maxClasses = 1 << 14
 type tally struct {
 	pred      *predicate
 	latencies bool // whether to keep them
+	response  bool // they count from when the calls were meant to start
 
 	n, k, unknown int64
 	why           string // of the first unknown
@@ -87,18 +88,19 @@ func newCounter() *counter {
 	return &counter{byKey: map[string]*tally{}, classes: map[class][]outcome{}}
 }
 
-// want asks for a predicate's tally. All are asked for before the first request.
-func (c *counter) want(p *predicate, latencies bool) {
-	t := c.byKey[predicateKey(p)]
+// want asks for a measure's tally. All are asked for before the first request.
+func (c *counter) want(m *measure) {
+	key := m.tallyKey()
+	t := c.byKey[key]
 	if t == nil {
-		t = &tally{pred: p}
-		c.byKey[predicateKey(p)] = t
+		t = &tally{pred: m.pred, response: m.response}
+		c.byKey[key] = t
 		c.tallies = append(c.tallies, t)
 	}
-	t.latencies = t.latencies || latencies
+	t.latencies = t.latencies || m.needsLatencies()
 }
 
-func (c *counter) tally(p *predicate) *tally { return c.byKey[predicateKey(p)] }
+func (c *counter) tally(m *measure) *tally { return c.byKey[m.tallyKey()] }
 
 // observe counts a request for each predicate.
 func (c *counter) observe(s *record.Sample) {
@@ -106,15 +108,15 @@ func (c *counter) observe(s *record.Sample) {
 	remembered := c.remembered(s)
 	for i, t := range c.tallies {
 		if t.pred == nil {
-			t.add(Pass, "", s.Latency)
+			t.add(Pass, "", t.time(s))
 			continue
 		}
 		if remembered == nil || t.pred.each {
 			o := c.ask(t.pred)
-			t.add(o.verdict, o.why, s.Latency)
+			t.add(o.verdict, o.why, t.time(s))
 			continue
 		}
-		t.add(remembered[i].verdict, remembered[i].why, s.Latency)
+		t.add(remembered[i].verdict, remembered[i].why, t.time(s))
 	}
 }
 
@@ -193,8 +195,12 @@ func (v *sampleVars) ResolveName(name string) (any, bool) {
 			return noCode{}, true
 		}
 		return v.s.Code, true
-	case "latency":
+	case timeLatency:
 		return v.s.Latency, true
+	case timeResponse:
+		return v.s.Latency + v.s.Late, true
+	case timeLate:
+		return v.s.Late, true
 	case "error":
 		return v.s.Error, true
 	case "start":

@@ -45,7 +45,8 @@ func (d domain) variables() []variable {
 		}
 	}
 	return []variable{
-		{name: "code", typ: cel.IntType}, {name: "latency", typ: cel.DoubleType, time: true, each: true},
+		{name: "code", typ: cel.IntType}, {name: timeLatency, typ: cel.DoubleType, time: true, each: true},
+		{name: timeResponse, typ: cel.DoubleType, time: true, each: true}, {name: timeLate, typ: cel.DoubleType, time: true, each: true},
 		{name: "version", typ: cel.StringType}, {name: "flags", typ: list, join: true},
 		{name: "error", typ: cel.StringType}, {name: "route", typ: cel.StringType, join: true},
 		{name: "pod", typ: cel.StringType, join: true}, {name: "attempts", typ: cel.IntType, join: true},

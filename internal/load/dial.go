@@ -34,9 +34,8 @@ func newTarget(s Spec) (*target, error) {
 		t.address = net.JoinHostPort(u.Hostname(), port(u))
 	}
 	if u.Scheme == "https" {
-		t.tls = &tls.Config{}
-		if s.TLS != nil {
-			t.tls = s.TLS.Clone()
+		if t.tls, err = s.TLS.config(); err != nil {
+			return nil, err
 		}
 		if t.tls.ServerName == "" {
 			t.tls.ServerName = u.Hostname()

@@ -3,8 +3,6 @@ package load
 import (
 	"bufio"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -23,16 +21,14 @@ import (
 
 const errPortsGone = syscall.EADDRNOTAVAIL
 
-func tlsServer(t testing.TB) (url string, client *tls.Config) {
+func tlsServer(t testing.TB) (url string, client *TLS) {
 	t.Helper()
 	srv := httptest.NewUnstartedServer(http.HandlerFunc(ok))
 	srv.EnableHTTP2 = true
 	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
 	srv.StartTLS()
 	t.Cleanup(srv.Close)
-	pool := x509.NewCertPool()
-	pool.AddCert(srv.Certificate())
-	return srv.URL, &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	return srv.URL, &TLS{CA: inPEM("CERTIFICATE", srv.Certificate().Raw)}
 }
 
 // readRequest reads the head of a request.

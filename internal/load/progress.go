@@ -1,6 +1,10 @@
 package load
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"squall/internal/record"
+)
 
 // Progress counts a load's calls while it runs. Its zero value is ready, and it is safe for concurrent use.
 type Progress struct {
@@ -15,6 +19,9 @@ type Snapshot struct {
 	Failed int64         // of these, calls without an answer
 	Codes  map[int]int64 // calls with an answer, by HTTP or gRPC status; -1: beyond 599
 }
+
+// Add counts one finished call.
+func (p *Progress) Add(q record.Request) { p.add(q.Code, q.Error != "") }
 
 func (p *Progress) add(code int, failed bool) {
 	switch {

@@ -75,8 +75,9 @@ type session struct {
 // worker is one connection.
 type worker struct {
 	caller
-	load *session
-	conn int
+	load  *session
+	conn  int
+	times *schedule
 }
 
 // calls is what Fortio's runner runs, from one goroutine: a worker's calls in the load's context, since Fortio's own is
@@ -137,6 +138,7 @@ func (s *session) run(ctx context.Context) {
 	s.start = time.Now()
 	runner := periodic.NewPeriodicRunner(s.options())
 	for i, w := range s.workers {
+		w.times = s.schedule(i)
 		runner.Options().Runners[i] = calls(func() bool { return w.once(ctx) }) // NewPeriodicRunner empties those of options
 	}
 	if ctx.Err() == nil {
@@ -211,8 +213,10 @@ func (w *worker) once(ctx context.Context) bool {
 		return false
 	}
 	start := time.Now()
+	late := w.times.late(start)
 	o := w.call(ctx, start)
 	latency := time.Since(start)
+	w.times.done(start.Add(latency))
 	if o.err != nil && ctx.Err() != nil {
 		if o.sent {
 			w.load.cut.Add(1)
@@ -220,7 +224,7 @@ func (w *worker) once(ctx context.Context) bool {
 		return false
 	}
 	q := record.Request{
-		Start: start.Sub(w.load.out.Base).Seconds(), Latency: latency.Seconds(),
+		Start: start.Sub(w.load.out.Base).Seconds(), Latency: latency.Seconds(), Late: late.Seconds(),
 		Code: o.code, Conn: w.conn, Bytes: o.bytes, ID: o.id, Version: o.version, Found: o.found,
 	}
 	if o.err != nil {
@@ -256,7 +260,7 @@ func (s *session) failed(err error) string {
 func (s *session) result() record.Load {
 	l := record.Load{
 		URL: s.spec.URL, Protocol: string(s.spec.protocol()), Connections: s.spec.Connections,
-		AskedQPS: s.spec.QPS, Asked: s.spec.Requests, Seed: s.spec.Seed,
+		AskedQPS: s.spec.QPS, Asked: s.spec.Requests, Seed: s.spec.Seed, Scheduled: s.spec.Scheduled(),
 		Start: s.start.Sub(s.out.Base).Seconds(), Seconds: s.seconds,
 		Count: s.count.Load(), Cut: s.cut.Load(), WarmUp: s.warmUp.Load(),
 	}

@@ -2,7 +2,6 @@ package load
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -28,7 +27,7 @@ type SignIn struct {
 	Form    map[string]string
 	Bearer  bool          // the answer's body is a token; else its cookies are the session
 	Timeout time.Duration // 0: DefaultTimeout
-	TLS     *tls.Config   `json:"-"`
+	TLS     *TLS          `json:"-"`
 }
 
 // String says what is asked, without what may be secret.
@@ -89,8 +88,12 @@ func (s SignIn) ask(ctx context.Context, of Spec) ([]Header, error) {
 	if err != nil {
 		return nil, err
 	}
+	config, err := s.TLS.config()
+	if err != nil {
+		return nil, err
+	}
 	transport := &http.Transport{
-		DisableKeepAlives: true, TLSClientConfig: s.TLS.Clone(),
+		DisableKeepAlives: true, TLSClientConfig: config,
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			var d net.Dialer
 			if s.Dial != "" {

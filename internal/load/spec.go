@@ -13,7 +13,6 @@
 package load
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -54,9 +53,9 @@ type Spec struct {
 	// Dial is the ip:port or host:port where the URL's host is reached, such as a sidecar's outbound listener. Empty: the URL's
 	// own host and port.
 	Dial    string
-	TLS     *tls.Config `json:"-"` // for https URLs; nil: the system's authorities
-	Method  string      // empty: GET, or POST with a body
-	Headers []Header    // Host replaces the URL's
+	TLS     *TLS     `json:"-"` // for https URLs; nil: the system's authorities
+	Method  string   // empty: GET, or POST with a body
+	Headers []Header // Host replaces the URL's
 	Body    []byte
 
 	Connections int           // each has at most one call under way
@@ -84,7 +83,7 @@ type Spec struct {
 // Validate returns all that is wrong, joined, each as "field: what". It refuses the loads that Fortio would change silently:
 // those with so few calls that connections would stay idle.
 func (s Spec) Validate() error {
-	errs := []error{s.validateTarget(), s.validateHeaders(), s.validateFind()}
+	errs := []error{s.validateTarget(), s.validateHeaders(), s.validateFind(), s.TLS.Validate()}
 	wrong := func(bad bool, format string, args ...any) {
 		if bad {
 			errs = append(errs, fmt.Errorf(format, args...))

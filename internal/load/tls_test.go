@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/pem"
 	"io"
 	"log"
 	"math/big"
@@ -38,6 +39,22 @@ func newAuthority(t *testing.T) authority {
 	return authority{cert, key}
 }
 
+func inPEM(kind string, der []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
+}
+
+// trust is who trusts the authority, and may have a certificate of its own.
+func (a authority) trust(t *testing.T, name string, own ...tls.Certificate) *TLS {
+	t.Helper()
+	out := &TLS{CA: inPEM("CERTIFICATE", a.cert.Raw), ServerName: name}
+	for _, c := range own {
+		key, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
+		must(t, err)
+		out.Cert, out.Key = inPEM("CERTIFICATE", c.Certificate[0]), inPEM("PRIVATE KEY", key)
+	}
+	return out
+}
+
 func (a authority) pool() *x509.CertPool {
 	pool := x509.NewCertPool()
 	pool.AddCert(a.cert)
@@ -63,26 +80,26 @@ func TestCertificates(t *testing.T) {
 	ours, other := newAuthority(t), newAuthority(t)
 	const name = "bookinfo.example.com"
 	good, expired := ours.issue(t, name, time.Hour), ours.issue(t, name, -time.Minute)
-	trusting := &tls.Config{RootCAs: ours.pool(), ServerName: name}
+	trusting := ours.trust(t, name)
 	for _, c := range []struct {
 		what    string
 		server  *tls.Config
-		client  *tls.Config
+		client  *TLS
 		failure string // part of the error's text; none: it works
 	}{
 		{"good", &tls.Config{Certificates: []tls.Certificate{good}}, trusting, ""},
 		{"expired", &tls.Config{Certificates: []tls.Certificate{expired}}, trusting, "certificate has expired"},
-		{"expired, and not looked at", &tls.Config{Certificates: []tls.Certificate{expired}}, &tls.Config{InsecureSkipVerify: true}, ""},
+		{"expired, and not looked at", &tls.Config{Certificates: []tls.Certificate{expired}}, &TLS{Insecure: true}, ""},
 		{"unknown authority", &tls.Config{Certificates: []tls.Certificate{other.issue(t, name, time.Hour)}}, trusting, "unknown authority"},
 		{"the system's authorities", &tls.Config{Certificates: []tls.Certificate{good}}, nil, "certificate"},
 		{"wrong name", &tls.Config{Certificates: []tls.Certificate{ours.issue(t, "else.example.com", time.Hour)}}, trusting, "else.example.com"},
-		{"the URL's host is no name", &tls.Config{Certificates: []tls.Certificate{good}}, &tls.Config{RootCAs: ours.pool()}, "127.0.0.1"},
+		{"the URL's host is no name", &tls.Config{Certificates: []tls.Certificate{good}}, ours.trust(t, ""), "127.0.0.1"},
 		{"a client without certificate", &tls.Config{
 			Certificates: []tls.Certificate{good}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ours.pool(), MaxVersion: tls.VersionTLS12,
 		}, trusting, "handshake failure"},
 		{"a client with one", &tls.Config{
 			Certificates: []tls.Certificate{good}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ours.pool(),
-		}, &tls.Config{RootCAs: ours.pool(), ServerName: name, Certificates: []tls.Certificate{ours.issue(t, "client", time.Hour)}}, ""},
+		}, ours.trust(t, name, ours.issue(t, "client", time.Hour)), ""},
 	} {
 		srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("X-Version", r.Proto)
@@ -114,7 +131,7 @@ func TestProtocolIsAgreedOn(t *testing.T) {
 	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
 	srv.StartTLS()
 	defer srv.Close()
-	client := &tls.Config{RootCAs: ours.pool(), ServerName: "a.test"}
+	client := ours.trust(t, "a.test")
 	l, all := run(t.Context(), t, Spec{URL: srv.URL, Protocol: H2, TLS: client, Connections: 1, Requests: 1})
 	if all[0].Error != "tls" || !strings.Contains(l.Errors["tls"], "no application protocol") {
 		t.Errorf("%+v, %v", all[0], l.Errors)

@@ -5,6 +5,7 @@ package mesh
 import (
 	"context"
 	"fmt"
+	"net"
 	"time"
 
 	"k8s.io/client-go/rest"
@@ -55,6 +56,13 @@ type Capture interface {
 type Caller interface {
 	// CallAddress is the IP address at which the pod's proxy listens for calls to other services.
 	CallAddress(pod string) (string, error)
+}
+
+// Dialer is an Env in which the load generator's pods are workers of their own: each runs squall-worker beside its proxy, and is
+// told from here what to call.
+type Dialer interface {
+	// Dial connects to a TCP port of a pod's own network, whatever its proxy does.
+	Dial(ctx context.Context, namespace, pod string, port int) (net.Conn, error)
 }
 
 // Meter is an Env that can tell what the processes of pods have used since they started: by pod, then by its parts.

@@ -150,6 +150,7 @@ func (b *builder) baseline() {
 	s := b.scenario
 	spec, ok := b.load("spec.baseline.load", s.Spec.Baseline.Load)
 	phase := Phase{Name: check.Baseline, Load: spec, SignIn: b.signIn("spec.baseline.load", s.Spec.Baseline.Load), Direct: b.isDirect(s.Spec.Baseline.Load)}
+	phase.workers(s.Spec.Baseline.Load)
 	b.plan.Phases = append(b.plan.Phases, phase)
 	again := phase
 	again.Name = check.Recovery
@@ -195,6 +196,7 @@ func (b *builder) stage(i int) {
 	var ok bool
 	phase.Load, ok = b.load(at, ls)
 	phase.SignIn, phase.Direct = b.signIn(at, ls), b.isDirect(ls)
+	phase.workers(ls)
 	judged.Checks = b.checks(st.Name, st.Checks, phase.Load, ok)
 	if st.Gate != nil {
 		judged.Gate = &check.Gate{Promote: b.checks(st.Name, st.Gate.Promote, phase.Load, ok), Expect: st.Gate.Expect}
@@ -312,6 +314,12 @@ func (b *builder) checks(phase string, list []scenario.Text, spec load.Spec, kno
 			b.finding(lint.TooFew(t.At(1), t.Value, spec.Requests, enough))
 		}
 		b.finds(t, e, spec, known)
+		if known && e.NeedsSchedule() && !spec.Scheduled() {
+			b.errs = append(b.errs, scenario.Problem{
+				Pos: t.At(1), What: "response and late need times at which calls are meant to start, and the load has none",
+				Hint: "give the load a qps, without noCatchUp",
+			})
+		}
 		switch {
 		case !e.NeedsBaseline():
 		case b.scenario.Spec.Baseline.Skip != "":

@@ -41,6 +41,7 @@ type PhaseDocument struct {
 	ApplyAt float64       `json:"applyAt,omitempty"` // the share of the load after which the objects are applied
 	SignIn  string        `json:"signIn,omitempty"`  // the request before the load, without what may be secret
 	Load    load.Spec     `json:"load"`
+	Workers int           `json:"workers,omitempty"` // the pods that make the calls, when they are several
 	Checks  []check.Stmt  `json:"checks"`
 	Gate    *check.Gate   `json:"gate,omitempty"`
 	Proofs  []check.Proof `json:"proofs,omitempty"`
@@ -70,6 +71,9 @@ func (p *Plan) Document() Document {
 	seen := map[id]bool{}
 	for i, ph := range phases {
 		doc := PhaseDocument{Name: ph.Name, Load: ph.Load, ApplyAt: ph.ApplyAt}
+		if ph.Workers > 1 {
+			doc.Workers = ph.Workers
+		}
 		if ph.SignIn != nil {
 			doc.SignIn = ph.SignIn.String()
 		}
@@ -137,7 +141,11 @@ func (ph PhaseDocument) write(b *strings.Builder) {
 	if ph.SignIn != "" {
 		fmt.Fprintf(b, "  signs in by %s\n", ph.SignIn)
 	}
-	fmt.Fprintf(b, "  load %s\n", describe(ph.Load))
+	by := ""
+	if ph.Workers > 1 {
+		by = fmt.Sprintf(", by %d workers", ph.Workers)
+	}
+	fmt.Fprintf(b, "  load %s%s\n", describe(ph.Load), by)
 	for _, c := range ph.Checks {
 		fmt.Fprintf(b, "  check %s\n", c.Expr)
 	}

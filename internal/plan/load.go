@@ -1,8 +1,6 @@
 package plan
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -70,6 +68,29 @@ func (b *builder) isDirect(l *scenario.LoadSpec) bool {
 	return !b.scenario.Spec.Client.Sidecar
 }
 
+// workers says how many pods make the load's calls.
+func (p *Phase) workers(l *scenario.LoadSpec) {
+	p.Workers = 1
+	if l != nil {
+		p.Workers, p.AllowLost = max(1, l.Workers), l.AllowLostWorkers
+	}
+}
+
+// mostWorkers is how many pods the load generator needs.
+func mostWorkers(s *scenario.Scenario) int {
+	loads := []*scenario.LoadSpec{s.Spec.Baseline.Load}
+	for i := range s.Spec.Stages {
+		loads = append(loads, s.Spec.Stages[i].Load)
+	}
+	most := 1
+	for _, l := range loads {
+		if l != nil {
+			most = max(most, l.Workers)
+		}
+	}
+	return most
+}
+
 // signIn translates the request before a load.
 func (b *builder) signIn(path string, l *scenario.LoadSpec) *load.SignIn {
 	if l == nil || l.SignIn == nil {
@@ -90,29 +111,37 @@ func (b *builder) signIn(path string, l *scenario.LoadSpec) *load.SignIn {
 }
 
 // tls reads the files of a load's TLS; nil is the system's authorities.
-func (b *builder) tls(path string, t *scenario.LoadTLS) *tls.Config {
+func (b *builder) tls(path string, t *scenario.LoadTLS) *load.TLS {
 	if t == nil {
 		return nil
 	}
-	cfg := &tls.Config{ServerName: t.ServerName, InsecureSkipVerify: t.Insecure} //nolint:gosec // the author asks for it
-	if t.CA != "" {
-		pem, err := os.ReadFile(b.near(path+".ca", t.CA))
-		cfg.RootCAs = x509.NewCertPool()
-		switch {
-		case err != nil:
-			b.errs = append(b.errs, b.scenario.Problem(path+".ca", err.Error(), "paths are relative to the file that names them"))
-		case !cfg.RootCAs.AppendCertsFromPEM(pem):
-			b.errs = append(b.errs, b.scenario.Problem(path+".ca", t.CA+" holds no certificate in PEM", ""))
+	read := func(field, file string) []byte {
+		if file == "" {
+			return nil
 		}
-	}
-	if t.Cert != "" && t.Key != "" {
-		pair, err := tls.LoadX509KeyPair(b.near(path+".cert", t.Cert), b.near(path+".key", t.Key))
+		text, err := os.ReadFile(b.near(path+"."+field, file))
 		if err != nil {
-			b.errs = append(b.errs, b.scenario.Problem(path+".cert", err.Error(), ""))
+			b.errs = append(b.errs, b.scenario.Problem(path+"."+field, err.Error(), "paths are relative to the file that names them"))
+			return nil
 		}
-		cfg.Certificates = []tls.Certificate{pair}
+		return text
 	}
-	return cfg
+	before := len(b.errs)
+	out := &load.TLS{
+		ServerName: t.ServerName, Insecure: t.Insecure, CA: read("ca", t.CA), Cert: read("cert", t.Cert), Key: read("key", t.Key),
+	}
+	if len(b.errs) > before {
+		return out
+	}
+	if t.CA != "" && len(out.CA) == 0 {
+		b.errs = append(b.errs, b.scenario.Problem(path+".ca", t.CA+" holds no certificate in PEM", ""))
+	}
+	if (len(out.Cert) == 0) != (len(out.Key) == 0) {
+		b.errs = append(b.errs, b.scenario.Problem(path+".cert", "the certificate or its key is an empty file", ""))
+		return out
+	}
+	b.invalid(path, out.Validate())
+	return out
 }
 
 // near is a path relative to the file that names it.

@@ -105,7 +105,7 @@ func TestLoadOverTLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := p.Phases[1].Load.TLS; got.RootCAs == nil || len(got.Certificates) != 1 || got.ServerName != "a.test" || got.InsecureSkipVerify {
+	if got := p.Phases[1].Load.TLS; len(got.CA) == 0 || len(got.Cert) == 0 || len(got.Key) == 0 || got.ServerName != "a.test" || got.Insecure {
 		t.Errorf("%+v", got)
 	}
 }

@@ -57,7 +57,7 @@ func loadClient(s *scenario.Scenario, image string) []*unstructured.Unstructured
 			"apiVersion": "apps/v1", "kind": "Deployment",
 			"metadata": map[string]any{"name": ClientName, "namespace": ns},
 			"spec": map[string]any{
-				"replicas": int64(1), "selector": map[string]any{"matchLabels": map[string]any{"app": ClientName}}, "template": template,
+				"replicas": int64(mostWorkers(s)), "selector": map[string]any{"matchLabels": map[string]any{"app": ClientName}}, "template": template,
 			},
 		}},
 	}

@@ -45,9 +45,12 @@ type Phase struct {
 	// SignIn comes before the load; nil when there is none.
 	SignIn *load.SignIn
 	// Direct says that the load calls a pod of the service, and not the load generator's proxy.
-	Direct  bool
-	Halts   []*check.Halt
-	Timeout time.Duration // 0: none but the run's
+	Direct bool
+	// Workers is how many of the load generator's pods make the calls, at least 1, and AllowLost how many of them may be lost.
+	Workers   int
+	AllowLost int
+	Halts     []*check.Halt
+	Timeout   time.Duration // 0: none but the run's
 }
 
 // Change makes one object be After.

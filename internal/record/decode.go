@@ -274,8 +274,12 @@ func (f *requestFields) field(key, value []byte, quoted bool) error {
 		return v.str(&f.q.Found, f.in)
 	case "err":
 		return v.str(&f.q.Error, f.in)
+	case "late":
+		return v.float(&f.q.Late)
+	case "w":
+		return v.int(&f.q.Worker)
 	}
-	return unknown(key, "t", "lat", "code", "conn", "bytes", "id", "ver", "found", "err")
+	return unknown(key, "t", "lat", "code", "conn", "bytes", "id", "ver", "found", "err", "late", "w")
 }
 
 // parseRequest reads one line of requests.ndjson. A line without its start, latency or code is an error: none of them
@@ -288,6 +292,16 @@ func parseRequest(line []byte, p *parser) (Request, error) {
 	}
 	return slowRequest(line)
 }
+
+// RequestReader reads lines as AppendRequest makes them. It keeps strings that come again and again, up to a limit. It is not safe
+// for concurrent use.
+type RequestReader struct{ p *parser }
+
+// NewRequestReader makes a reader.
+func NewRequestReader() *RequestReader { return &RequestReader{newParser()} }
+
+// Read reads one line. A line without its start, latency or code is an error.
+func (r *RequestReader) Read(line []byte) (Request, error) { return parseRequest(line, r.p) }
 
 func slowRequest(line []byte) (Request, error) {
 	var q struct {

@@ -27,8 +27,18 @@ func appendRequest(b []byte, q *Request) []byte {
 	if q.Error != "" {
 		b = appendString(append(b, `,"err":`...), q.Error)
 	}
+	if q.Late != 0 {
+		b = appendFloat(append(b, `,"late":`...), q.Late)
+	}
+	if q.Worker != 0 {
+		b = strconv.AppendInt(append(b, `,"w":`...), int64(q.Worker), 10)
+	}
 	return append(b, '}')
 }
+
+// AppendRequest appends the request as a line of requests.ndjson, without its end. Times that are no finite numbers cannot be read
+// again.
+func AppendRequest(b []byte, q *Request) []byte { return appendRequest(b, q) }
 
 func appendFloat(b []byte, f float64) []byte {
 	if a := math.Abs(f); a == 0 || (a >= 1e-6 && a < 1e21) {

@@ -15,7 +15,7 @@ import (
 const joinBlock = 1 << 20
 
 // Samples yields the phase's requests in their order, each joined by its request id with the access log entry that the load
-// generator's own proxy wrote for it on its way out.
+// generator's own proxies wrote for it on its way out.
 //
 // The join is exact: ids are compared in full (as 128 bits; ids that are no UUIDs by a cryptographic digest). The bit
 // group in which Envoy notes its tracing decision is left out of UUIDs. A request without an id, without an entry, or whose
@@ -46,7 +46,7 @@ func (r *Run) samples(phase string, block int) iter.Seq2[Sample, error] {
 // join is the state of one iteration over Samples.
 type join struct {
 	requests *lineReader
-	access   string // the file, "" without a proxy
+	access   []string // the files, one a client proxy
 	block    int
 	parser   *parser
 	index    map[joinKey]int32 // to the request's place in the block
@@ -93,7 +93,7 @@ func (r *Run) newJoin(phase string, block int) (*join, error) {
 	for i, p := range proxies {
 		j.pods[p.IP] = &proxies[i]
 		if p.Client {
-			j.access = r.Path(accessFile(phase, p.Pod))
+			j.access = append(j.access, r.Path(accessFile(phase, p.Pod)))
 		}
 	}
 	return j, nil
@@ -161,10 +161,18 @@ const maxAccessErrors = 16
 
 // readAccess finds the entries of the block's requests.
 func (j *join) readAccess() []error {
-	if j.access == "" || len(j.index) == 0 {
+	if len(j.index) == 0 {
 		return nil
 	}
-	l, err := openReader(j.access)
+	var errs []error
+	for _, file := range j.access {
+		errs = append(errs, j.readFile(file)...)
+	}
+	return errs
+}
+
+func (j *join) readFile(file string) []error {
+	l, err := openReader(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

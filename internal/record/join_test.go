@@ -139,3 +139,24 @@ func TestStoppingEarly(t *testing.T) {
 		t.Errorf("read %d samples", n)
 	}
 }
+
+// The calls of several workers are joined with the log of the proxy that each went through.
+func TestSamplesOfSeveralClients(t *testing.T) {
+	const out, host = "outbound|8000||httpbin.ns.svc.cluster.local", "127.1.0.4:8080"
+	r := joinedRun(t, []Request{{Code: 200, ID: uuid(0, '4')}, {Code: 200, ID: uuid(1, '4'), Worker: 1, Late: 0.25}, {Code: 200, ID: uuid(2, '4')}},
+		entry(uuid(0, '4'), out, host, "-", "via_upstream"))
+	must(t, r.WriteProxies([]Proxy{
+		{Pod: "httpbin-v1", IP: "127.1.0.4", Labels: map[string]string{"version": "v1"}},
+		{Pod: "squall-load", IP: "127.1.0.2", Client: true}, {Pod: "squall-load-1", IP: "127.1.0.3", Client: true},
+		{Pod: "squall-load-2", IP: "127.1.0.6", Client: true}, // without a log
+	}))
+	writeFile(t, r.Path(accessFile("p", "squall-load-1")), entry(uuid(1, '4'), out, host, "UO", "via_upstream"))
+	var got []Sample
+	for s, err := range r.Samples("p") {
+		must(t, err)
+		got = append(got, s)
+	}
+	if len(got) != 3 || !got[0].Joined || !got[1].Joined || got[2].Joined || got[1].Flags[0] != "UO" || got[1].Worker != 1 || got[1].Late != 0.25 {
+		t.Errorf("%+v", got)
+	}
+}

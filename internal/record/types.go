@@ -28,6 +28,7 @@ const (
 	Halted      = "halted"
 	Interrupted = "interrupted"
 	Broken      = "error" // Manifest.Error says why
+	Lost        = "lost"  // a worker of the load; Manifest.Error says which and why
 )
 
 // Manifest identifies a run. It is written when the run starts and replaced when it ends; a manifest without End is
@@ -84,6 +85,10 @@ type Request struct {
 	// Empty when nothing is looked for or no whole answer came.
 	Found string `json:"found,omitempty"`
 	Error string `json:"err,omitempty"` // refused, reset, timeout, eof, canceled, dns, tls or other
+	// Late is how many seconds after its time on the load's schedule the call started. 0 for a load without a QPS, or one that
+	// leaves late calls out: those have no schedule that a call could miss.
+	Late   float64 `json:"late,omitempty"`
+	Worker int     `json:"w,omitempty"` // place in Load.Workers of the worker that made it
 }
 
 // Access is one access log entry of a proxy. Squall sets the proxies' log format so that the keys are these.
@@ -128,18 +133,38 @@ type Load struct {
 	Direct      bool    `json:"direct,omitempty"` // past the load generator's proxy, or without one
 	AskedQPS    float64 `json:"askedQps"`         // 0: as fast as it can
 	Asked       int64   `json:"asked"`            // requests asked for; 0 when the load is by duration
-	Start       float64 `json:"start"`            // seconds since Manifest.Start, after the warm-up
-	Seconds     float64 `json:"seconds"`          // how long it took
-	Count       int64   `json:"count"`            // requests that were finished and recorded
-	Cut         int64   `json:"cut"`              // requests cut off by the end or by cancellation: neither counted nor recorded
-	WarmUp      int64   `json:"warmUp"`           // requests before Start: neither counted nor recorded
-	QPS         float64 `json:"qps"`              // achieved
+	// Scheduled says that each call had a time at which it was meant to start, from which Request.Late counts.
+	Scheduled   bool    `json:"scheduled,omitempty"`
+	Start       float64 `json:"start"`   // seconds since Manifest.Start, after the warm-up
+	Seconds     float64 `json:"seconds"` // how long it took
+	Count       int64   `json:"count"`   // requests that were finished and recorded
+	Cut         int64   `json:"cut"`     // requests cut off by the end or by cancellation: neither counted nor recorded
+	WarmUp      int64   `json:"warmUp"`  // requests before Start: neither counted nor recorded
+	QPS         float64 `json:"qps"`     // achieved
 	Interrupted string  `json:"interrupted,omitempty"`
 	Seed        int64   `json:"seed"`
 	// Errors has the full text of the first error of each kind of Request.Error.
 	Errors map[string]string `json:"errors,omitempty"`
+	// Workers are the pods that made the calls, when there is more than one or they are not Squall's own process.
+	Workers []WorkerLoad `json:"workers,omitempty"`
+	// Lost names a worker that was lost and that the load could not do without: nothing can be judged by it.
+	Lost string `json:"lost,omitempty"`
 	// Complete says that each proxy's access log holds as many entries as its own counters say; else what is missing.
 	Complete string `json:"complete,omitempty"` // "ok", or what is missing
+}
+
+// WorkerLoad is one worker's part of a load.
+type WorkerLoad struct {
+	Pod     string  `json:"pod"`
+	Count   int64   `json:"count"`
+	QPS     float64 `json:"qps"`
+	Start   float64 `json:"start"`         // seconds since Manifest.Start
+	Seconds float64 `json:"seconds"`       // how long it took
+	P50     float64 `json:"p50,omitempty"` // seconds, of all its calls; 0 when it made none
+	P99     float64 `json:"p99,omitempty"`
+	// Clock is by how many seconds its times may be wrong beside the others'; 0 for a worker that shares Squall's clock.
+	Clock float64 `json:"clock,omitempty"`
+	Lost  string  `json:"lost,omitempty"` // why it was lost; its calls are those that it told of before
 }
 
 // Sample is a Request joined with the client's proxy's access log entry of the same request id.

@@ -234,9 +234,9 @@ func (w *RequestWriter) Request(q Request) {
 	if !w.writable() {
 		return
 	}
-	if !finite(q.Start) || !finite(q.Latency) {
+	if !finite(q.Start) || !finite(q.Latency) || !finite(q.Late) {
 		w.lost++
-		w.err = fmt.Errorf("write %s: a request has start %v and latency %v", w.name, q.Start, q.Latency)
+		w.err = fmt.Errorf("write %s: a request has start %v, latency %v and is %v late", w.name, q.Start, q.Latency, q.Late)
 		return
 	}
 	w.buf = appendRequest(w.buf, &q)

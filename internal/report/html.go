@@ -73,8 +73,9 @@ type phaseView struct {
 	Checks      []outcomeView
 	Proofs      []outcomeView
 	Predictions []outcomeView
-	Unpredicted []string // what the rules do not say, and why
-	Unproven    []string // what the steps do without a proof, and why
+	Unpredicted []string     // what the rules do not say, and why
+	Unproven    []string     // what the steps do without a proof, and why
+	Workers     *workersView // nil: there is nothing to tell apart
 	Codes       *barChart
 	Latency     *histogram
 	Rows        []rowView

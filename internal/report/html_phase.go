@@ -23,7 +23,7 @@ func newPhaseView(d Data, i int, r check.PhaseResult) phaseView {
 	case p.Load == nil:
 		v.Note = "No load was recorded for this phase."
 	default:
-		v.URL, v.Load, v.Errors = p.Load.URL, loadFacts(p), loadErrors(p)
+		v.URL, v.Load, v.Errors, v.Workers = p.Load.URL, loadFacts(p), loadErrors(p), newWorkersView(p.Load)
 	}
 	protocol := ""
 	if p.Load != nil {

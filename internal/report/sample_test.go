@@ -2,6 +2,7 @@ package report
 
 import (
 	"flag"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -131,6 +132,12 @@ func sampleLoads(d *Data) {
 	load := func(name string, conns int, n int, start, seconds float64, shed bool) {
 		l := &record.Load{URL: "http://httpbin:8000/get", Protocol: "http/1.1", Connections: conns, Asked: int64(n), Start: start, Seconds: seconds,
 			Count: int64(n), WarmUp: int64(conns), QPS: float64(n) / seconds, Seed: 1, Complete: "ok"}
+		if shed {
+			for i := range 3 {
+				l.Workers = append(l.Workers, record.WorkerLoad{Pod: fmt.Sprintf("squall-load-%d", i), Count: int64(n / 3), QPS: (240 + float64(2*i)), Start: start + 0.0001*float64(i),
+					Seconds: seconds, P50: 0.0021, P99: 0.0121 + 0.001*float64(i), Clock: 0.00002})
+			}
+		}
 		a := newAggregator(name, l)
 		for i := range n {
 			s := record.Sample{Request: record.Request{Start: start + seconds*float64(i)/float64(n), Latency: 0.0012 + 0.003*rnd.ExpFloat64(), Code: 200}, Joined: true, Answered: "v1"}
@@ -152,6 +159,7 @@ func failed() Data {
 	const evil = "\"><script>alert(1)</script>\x1b[31m\u202e&amp;'`|"
 	d.Result.Scenario, d.Result.Hypothesis = "circuit"+evil, "</p><img src=http://evil.example/x onerror=alert(1)>\n::error::no\n##[error]no"
 	d.Result.Verdict, d.Result.Reason, d.Result.ExitCode = check.Fail, "ratio(code == 503) is 0, not in [0.1, 0.95]"+evil, 1
+	d.Phases[1].Load.Workers[1].Lost = "unexpected EOF" + evil
 	b := &d.Result.Phases[1]
 	b.Name, b.Verdict, b.Reason = "breaker"+evil, check.Fail, "1 of 3 checks failed, 1 is inconclusive"
 	b.Outcomes[0].Verdict, b.Outcomes[0].Reason = check.Fail, "ratio(code == 503) is 0, not in [0.1, 0.95]\nPASS circuit: all is well"+evil

@@ -122,6 +122,12 @@ func (t *textWriter) phase(d Data, p check.PhaseResult) {
 		t.line("  ", "live  ", live)
 	}
 	t.line("  ", "load  ", loadLine(load))
+	if w := workersLine(load.Load); w != "" {
+		t.line("  ", "workers ", w)
+	}
+	for _, lost := range lostLines(load.Load) {
+		t.line("  ", "lost  ", lost)
+	}
 	if a := answersLine(load); a != "" {
 		t.line("  ", "codes ", a)
 	}

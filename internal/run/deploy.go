@@ -58,16 +58,6 @@ func (r *runner) saveConfigs(ctx context.Context, when string) error {
 	return errors.Join(errs...)
 }
 
-// client is the load generator's pod.
-func (r *runner) client() (string, error) {
-	for _, p := range r.proxies {
-		if p.Client {
-			return p.Pod, nil
-		}
-	}
-	return "", errors.New("the load generator has no proxy")
-}
-
 // apply makes the phase's changes, each noted in the journal before, and waits until all proxies concerned have them.
 func (r *runner) apply(ctx context.Context, p *plan.Phase) error {
 	if len(p.Changes) == 0 {

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/url"
 	"slices"
 	"time"
 
@@ -29,17 +27,20 @@ func (r *runner) phase(ctx context.Context, p *plan.Phase) error {
 			return err
 		}
 	}
-	spec := p.Load
-	var err error
-	if spec.Dial, err = r.dial(ctx, spec.URL, p.Direct); err != nil {
-		return err
-	}
-	session, err := r.signIn(ctx, p, spec)
+	crew, err := r.crew(ctx, p)
 	if err != nil {
 		return err
 	}
-	spec.Headers = append(slices.Clip(spec.Headers), session...)
-	warm, err := r.warmUp(ctx, spec)
+	defer crew.close()
+	spec := p.Load
+	if p.SignIn != nil {
+		session, err := crew.signIn(ctx, *p.SignIn, spec) // its headers are not recorded
+		if err != nil {
+			return err
+		}
+		spec.Headers = append(slices.Clip(spec.Headers), session...)
+	}
+	warm, err := crew.warmUp(ctx, spec)
 	if err != nil {
 		return err
 	}
@@ -55,7 +56,7 @@ func (r *runner) phase(ctx context.Context, p *plan.Phase) error {
 	if err != nil {
 		return errors.Join(err, requests.Close())
 	}
-	result, loadErr := r.load(ctx, p, spec, requests)
+	result, loadErr := r.load(ctx, p, func(ctx context.Context, out load.Output) (record.Load, error) { return crew.run(ctx, spec, out) }, requests)
 	gather, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), gatherWithin, fmt.Errorf("not within %s", gatherWithin))
 	defer cancel()
 	incomplete := errors.Join(r.usage(gather, p.Name, record.After), r.snapshot(gather, p.Name, record.After), capture.Stop())
@@ -67,7 +68,12 @@ func (r *runner) phase(ctx context.Context, p *plan.Phase) error {
 		result.Complete = incomplete.Error()
 		r.event(record.Event{Phase: p.Name, Kind: "error", Text: incomplete.Error()})
 	}
-	return errors.Join(loadErr, r.Record.WriteLoad(p.Name, *result), r.unchanged(gather), r.sameProxies(gather))
+	r.dismiss(*result)
+	err = errors.Join(loadErr, r.Record.WriteLoad(p.Name, *result), r.unchanged(gather), r.sameProxies(gather))
+	if err != nil || !hasLost(*result) {
+		return err
+	}
+	return r.replace(ctx)
 }
 
 // capture sends the access logs of all proxies to files of the phase. The files are made at once: an empty one says that
@@ -88,58 +94,6 @@ func (r *runner) capture(phase string) (mesh.Capture, error) {
 	return r.Env.CaptureAccess(func(pod string) (mesh.LineWriter, error) { return r.Record.AccessWriter(phase, pod) })
 }
 
-// signIn makes the request before the load, and returns the headers of its session. They are not recorded.
-func (r *runner) signIn(ctx context.Context, p *plan.Phase, spec load.Spec) ([]load.Header, error) {
-	if p.SignIn == nil {
-		return nil, nil
-	}
-	s := *p.SignIn
-	var err error
-	if s.Dial, err = r.dial(ctx, s.URL, p.Direct); err != nil {
-		return nil, err
-	}
-	return s.Do(ctx, spec)
-}
-
-// dial is where the load generator reaches the host of its URL: its own proxy, or an endpoint when it goes past it.
-func (r *runner) dial(ctx context.Context, target string, direct bool) (string, error) {
-	u, err := url.Parse(target)
-	if err != nil {
-		return "", fmt.Errorf("load: %w", err)
-	}
-	caller, ok := r.Env.(mesh.Caller)
-	if !ok {
-		return "", fmt.Errorf("the environment %s has no place for the load generator", r.Env.Name())
-	}
-	if direct {
-		return mesh.AnyEndpoint(ctx, r.objects, r.Plan.Spec.Namespace, u.Hostname(), plan.Port(u))
-	}
-	pod, err := r.client()
-	if err != nil {
-		return "", err
-	}
-	ip, err := caller.CallAddress(pod)
-	if err != nil {
-		return "", err
-	}
-	return net.JoinHostPort(ip, plan.Port(u)), nil
-}
-
-// warmUp makes the calls that come before what is counted and recorded.
-func (r *runner) warmUp(ctx context.Context, spec load.Spec) (int64, error) {
-	if spec.WarmUp == 0 {
-		return 0, nil
-	}
-	spec.Requests, spec.Duration, spec.QPS, spec.WarmUp = spec.WarmUp, 0, 0, 0
-	spec.Jitter, spec.Uniform, spec.NoCatchUp = false, false, false
-	spec.Connections = int(min(int64(spec.Connections), spec.Requests))
-	got, err := load.Run(ctx, spec, load.Output{Base: r.base})
-	if err != nil {
-		return 0, fmt.Errorf("warm-up: %w", err)
-	}
-	return got.Count, context.Cause(ctx)
-}
-
 // snapshot saves each proxy's stats, and waits until the access log has caught up with them. One that cannot be read is an
 // error, but the others are saved.
 func (r *runner) snapshot(ctx context.Context, phase string, when record.When) error {
@@ -157,9 +111,12 @@ func (r *runner) snapshot(ctx context.Context, phase string, when record.When) e
 	return errors.Join(errs...)
 }
 
+// driver runs a phase's load.
+type driver func(context.Context, load.Output) (record.Load, error)
+
 // load drives the phase's load, shows its progress and watches the halt conditions. What it returns is nil when there was no load.
 // It closes requests.
-func (r *runner) load(ctx context.Context, p *plan.Phase, spec load.Spec, requests *record.RequestWriter) (result *record.Load, err error) {
+func (r *runner) load(ctx context.Context, p *plan.Phase, run driver, requests *record.RequestWriter) (result *record.Load, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	sink := &sink{requests: requests, midway: newMidway(p)}
@@ -178,7 +135,7 @@ func (r *runner) load(ctx context.Context, p *plan.Phase, spec load.Spec, reques
 	}()
 	changed := r.applyMidway(ctx, cancel, p, sink.midway, watch.Done())
 	at := r.since()
-	got, err := load.Run(ctx, spec, load.Output{Base: r.base, Sink: sink, Progress: progress})
+	got, err := run(ctx, load.Output{Sink: sink, Progress: progress})
 	stop()
 	err = errors.Join(err, <-watched, changed(), requests.Close())
 	if got.URL == "" {
@@ -186,11 +143,11 @@ func (r *runner) load(ctx context.Context, p *plan.Phase, spec load.Spec, reques
 	}
 	took := r.since() - at
 	r.event(record.Event{At: at, Took: took, Phase: p.Name, Kind: "load", Text: fmt.Sprintf("%d requests at %.0f/s", got.Count, got.QPS)})
-	if got.Interrupted != "" {
+	if got.Interrupted != "" && got.Lost == "" {
 		err = errors.Join(err, fmt.Errorf("the load was broken off: %w", context.Cause(ctx)))
 	}
 	return &got, errors.Join(err, r.guarded(func() error {
-		r.Progress.Load(p.Name, time.Duration(took*float64(time.Second)), spec.Requests, progress.Snapshot())
+		r.Progress.Load(p.Name, time.Duration(took*float64(time.Second)), p.Load.Requests, progress.Snapshot())
 		return nil
 	}))
 }

@@ -14,6 +14,7 @@ import (
 
 	"squall/internal/check"
 	"squall/internal/load"
+	"squall/internal/load/worker"
 	"squall/internal/mesh"
 	"squall/internal/plan"
 	"squall/internal/record"
@@ -171,9 +172,13 @@ func (r *runner) end(failure error) error {
 	r.man.Ended = record.Completed
 	var sig *SignalError
 	var halt *haltError
+	var dead *meshError
+	var lost *worker.LostError
 	switch {
 	case errors.As(failure, &halt):
 		r.man.Ended, r.man.Error = record.Halted, halt.reason
+	case errors.As(failure, &lost) && !errors.As(failure, &dead) && !errors.As(failure, &sig):
+		r.man.Ended, r.man.Error = record.Lost, lost.Error()
 	case errors.As(failure, &sig):
 		r.man.Ended, r.man.Signal, r.man.Error = record.Interrupted, sig.Name, failure.Error()
 	case failure != nil:

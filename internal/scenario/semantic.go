@@ -119,11 +119,24 @@ func (v *validator) load(path string, l *LoadSpec, timeout Duration) {
 			"raise the timeout or shorten the load")
 	}
 	v.clientOf(path, l)
+	v.workers(path, l)
 	if l.Jitter && l.Uniform {
 		v.report(path+".uniform", "is given beside jitter", "give one of them")
 	}
 	if u, err := url.Parse(l.URL); err == nil && u.Scheme == "grpc" && l.Protocol != "grpc" {
 		v.report(path+".protocol", "does not fit the scheme grpc", "write protocol: grpc")
+	}
+}
+
+// workers checks that each worker has something to do.
+func (v *validator) workers(path string, l *LoadSpec) {
+	workers := max(1, l.Workers)
+	if connections := max(1, l.Connections); connections < workers {
+		v.report(path+".workers", fmt.Sprintf("%d workers need at least %d connections, and the load has %d", workers, workers, connections),
+			fmt.Sprintf("write connections: %d", workers))
+	}
+	if l.AllowLostWorkers > 0 && l.AllowLostWorkers >= workers {
+		v.report(path+".allowLostWorkers", fmt.Sprintf("of %d workers one must be left", workers), fmt.Sprintf("at most %d", workers-1))
 	}
 }
 

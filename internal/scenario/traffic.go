@@ -16,6 +16,12 @@ type LoadSpec struct {
 	Connections int `json:"connections,omitempty" jsonschema:"minimum=1,maximum=10000"`
 	// QPS is the rate over all connections; 0 is as fast as it can. Default 0.
 	QPS float64 `json:"qps,omitempty" jsonschema:"minimum=0"`
+	// Workers is how many pods of the load generator call together, each through a proxy of its own. Connections, requests and rate
+	// are divided among them. Default 1.
+	Workers int `json:"workers,omitempty" jsonschema:"minimum=1,maximum=64"`
+	// AllowLostWorkers is how many of the workers may be lost while they call without making the run INCONCLUSIVE: what is judged
+	// then are the calls that are known. Default 0.
+	AllowLostWorkers int `json:"allowLostWorkers,omitempty" jsonschema:"minimum=0,maximum=63"`
 	// Requests is how many requests are sent.
 	Requests int64 `json:"requests,omitempty" jsonschema:"minimum=1"`
 	// Duration is how long requests are sent.
