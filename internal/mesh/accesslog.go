@@ -1,4 +1,4 @@
-package local
+package mesh
 
 import (
 	"bufio"
@@ -8,47 +8,42 @@ import (
 	"fmt"
 	"io"
 	"sync"
-
-	"squall/internal/mesh"
 )
 
-// accessLogs takes the proxies' access logs off their standard outputs, counts them, and sends them where the running
-// capture says.
-type accessLogs struct {
+// AccessLogs takes the entries of proxies' access logs, counts them, and sends them where the running capture says. Environments feed it.
+type AccessLogs struct {
 	mu      sync.Mutex
 	changed chan struct{}    // closed and replaced when a total changes
-	totals  map[string]int64 // entries of HTTP requests by pod, since its proxy started
+	totals  map[string]int64 // entries of HTTP requests by pod
 	capture *capture         // nil: nobody captures, lines are dropped
 }
 
-func newAccessLogs() *accessLogs {
-	return &accessLogs{changed: make(chan struct{}), totals: map[string]int64{}}
+// NewAccessLogs has seen nothing yet.
+func NewAccessLogs() *AccessLogs {
+	return &AccessLogs{changed: make(chan struct{}), totals: map[string]int64{}}
 }
 
 // capture is one window of captured access logs, guarded by logs.mu.
 type capture struct {
-	logs    *accessLogs
-	open    func(pod string) (mesh.LineWriter, error)
-	writers map[string]mesh.LineWriter
+	logs    *AccessLogs
+	open    func(pod string) (LineWriter, error)
+	writers map[string]LineWriter
 	errs    []error
 }
 
-// CaptureAccess sends the proxies' access logs to the writers that open makes, one a pod, until the capture is stopped. There is
-// one capture at a time.
-func (m *Mesh) CaptureAccess(open func(pod string) (mesh.LineWriter, error)) (mesh.Capture, error) {
-	l := m.log
+// Capture sends the entries to the writers that open makes, one a pod, until the capture is stopped. There is one capture at a time.
+func (l *AccessLogs) Capture(open func(pod string) (LineWriter, error)) (Capture, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.capture != nil {
 		return nil, errors.New("the access logs are being captured already")
 	}
-	l.capture = &capture{logs: l, open: open, writers: map[string]mesh.LineWriter{}}
+	l.capture = &capture{logs: l, open: open, writers: map[string]LineWriter{}}
 	return l.capture, nil
 }
 
-// AwaitAccess waits for the pod's total to reach want.
-func (m *Mesh) AwaitAccess(ctx context.Context, pod string, want int64) error {
-	l := m.log
+// Await waits for the pod's total to reach want. When ctx ends first, the error says how many entries came.
+func (l *AccessLogs) Await(ctx context.Context, pod string, want int64) error {
 	for {
 		l.mu.Lock()
 		n, changed := l.totals[pod], l.changed
@@ -64,32 +59,43 @@ func (m *Mesh) AwaitAccess(ctx context.Context, pod string, want int64) error {
 	}
 }
 
-// read copies one proxy's standard output, line by line, until its end.
-func (l *accessLogs) read(pod string) func(io.Reader) error {
-	return func(r io.Reader) error {
-		br := bufio.NewReaderSize(r, 256<<10)
-		for {
-			line, err := br.ReadSlice('\n')
-			if errors.Is(err, bufio.ErrBufferFull) {
-				var rest []byte
-				line = bytes.Clone(line)
-				rest, err = br.ReadBytes('\n')
-				line = append(line, rest...)
-			}
-			if len(line) > 0 {
-				l.write(pod, line)
-			}
-			if errors.Is(err, io.EOF) {
-				return nil
-			}
-			if err != nil {
-				return err
-			}
+// Total is how many entries of HTTP requests came from the pod.
+func (l *AccessLogs) Total(pod string) int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.totals[pod]
+}
+
+// Read copies one proxy's log, line by line, until its end.
+func (l *AccessLogs) Read(pod string) func(io.Reader) error {
+	return func(r io.Reader) error { return EachLine(r, func(line []byte) { l.Write(pod, line) }) }
+}
+
+// EachLine calls f with each line of r, its end included, until the end of r. A line is only f's until f returns.
+func EachLine(r io.Reader, f func(line []byte)) error {
+	br := bufio.NewReaderSize(r, 256<<10)
+	for {
+		line, err := br.ReadSlice('\n')
+		if errors.Is(err, bufio.ErrBufferFull) {
+			var rest []byte
+			line = bytes.Clone(line)
+			rest, err = br.ReadBytes('\n')
+			line = append(line, rest...)
+		}
+		if len(line) > 0 {
+			f(line)
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
 		}
 	}
 }
 
-func (l *accessLogs) write(pod string, line []byte) {
+// Write takes one entry of a pod's proxy.
+func (l *AccessLogs) Write(pod string, line []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.capture != nil {
@@ -134,6 +140,6 @@ func (c *capture) Stop() error {
 			errs = append(errs, w.Close())
 		}
 	}
-	c.writers = map[string]mesh.LineWriter{}
+	c.writers = map[string]LineWriter{}
 	return errors.Join(errs...)
 }

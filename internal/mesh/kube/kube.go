@@ -1,0 +1,313 @@
+// Package kube is a real Kubernetes cluster with Istio as an environment. Proxies and istiod are reached by port-forwards, access logs are
+// followed through the API, and nothing on the cluster is changed but what a run applies.
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+
+	"squall/internal/mesh"
+)
+
+const (
+	adminPort      = 15000 // of a proxy's Envoy
+	debugPort      = 15014 // of istiod
+	tunnelWithin   = 10 * time.Second
+	askWithin      = 15 * time.Second
+	followPause    = 200 * time.Millisecond // between two tries to follow a log that ended
+	followAttempts = 10
+)
+
+// Options say which cluster it is, and what a run has to do with.
+type Options struct {
+	Name   string // kind or cluster
+	Config *rest.Config
+	// Namespaces are those whose pods belong to the run, Istio's root namespace among them where its gateway does.
+	Namespaces []string
+	// Images are what stands for images of the fixtures, by their names without tag.
+	Images map[string]string
+}
+
+// Mesh is one cluster.
+type Mesh struct {
+	opts    Options
+	objects *mesh.Objects
+	tunnels *tunnels
+	log     *mesh.AccessLogs
+	failed  chan error
+	cancel  context.CancelFunc
+	wg      sync.WaitGroup
+	clients sync.Map // of HTTP, by key and port
+
+	mu       sync.Mutex
+	pods     map[string]*pod // by name
+	known    chan struct{}   // closed and replaced when a pod becomes known
+	bases    map[string]int64
+	versions map[string]string
+}
+
+// pod is what is known of a pod of the run.
+type pod struct {
+	key      key
+	started  time.Time // of its proxy
+	restarts map[string]int32
+	follows  context.CancelFunc
+}
+
+var (
+	_ mesh.Env    = (*Mesh)(nil)
+	_ mesh.Dialer = (*Mesh)(nil)
+)
+
+// New makes an environment that has sent nothing yet.
+func New(opts Options) (*Mesh, error) {
+	config := rest.CopyConfig(opts.Config)
+	config.QPS, config.Burst = -1, 0 // the API server has its own fairness
+	objects, err := mesh.NewObjects(config)
+	if err != nil {
+		return nil, err
+	}
+	opts.Config = config
+	return &Mesh{
+		opts: opts, objects: objects, tunnels: newTunnels(config, objects.Kube), log: mesh.NewAccessLogs(), failed: make(chan error, 1),
+		cancel: func() {}, pods: map[string]*pod{}, known: make(chan struct{}), bases: map[string]int64{}, versions: map[string]string{},
+	}, nil
+}
+
+// Name is kind or cluster.
+func (m *Mesh) Name() string { return m.opts.Name }
+
+// Up looks whether the API answers and Istio is there, and begins to watch the pods of the run's namespaces. ctx bounds this; what is
+// watched lives until Down.
+func (m *Mesh) Up(ctx context.Context) error {
+	if err := m.preflight(ctx); err != nil {
+		return err
+	}
+	live, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	m.cancel = cancel
+	for _, ns := range m.watched() {
+		if err := m.watch(ctx, live, ns); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// watched are the run's namespaces and that of istiod.
+func (m *Mesh) watched() []string {
+	out := slices.Clone(m.opts.Namespaces)
+	if !slices.Contains(out, mesh.RootNamespace) {
+		out = append(out, mesh.RootNamespace)
+	}
+	return out
+}
+
+// Down ends what this process holds: watches, followed logs and port-forwards. The cluster stays.
+func (m *Mesh) Down(context.Context) error {
+	m.cancel()
+	m.clients.Range(func(_, c any) bool {
+		c.(*http.Client).CloseIdleConnections()
+		return true
+	})
+	err := m.tunnels.Close()
+	m.wg.Wait()
+	return err
+}
+
+// fail reports the first reason why the mesh is not whole any more.
+func (m *Mesh) fail(err error) {
+	select {
+	case m.failed <- err:
+	default:
+	}
+}
+
+// Failed yields the first reason why the mesh is not whole any more.
+func (m *Mesh) Failed() <-chan error { return m.failed }
+
+// REST is how client-go reaches the API.
+func (m *Mesh) REST() *rest.Config { return m.opts.Config }
+
+// Versions names what runs.
+func (m *Mesh) Versions() map[string]string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return maps.Clone(m.versions)
+}
+
+// Dial makes a connection to a port at the loopback address of a pod.
+func (m *Mesh) Dial(ctx context.Context, namespace, pod string, port int) (net.Conn, error) {
+	return m.tunnels.Dial(ctx, key{namespace, pod}, port)
+}
+
+// Admin asks a pod's Envoy.
+func (m *Mesh) Admin(ctx context.Context, pod, method, path string) ([]byte, error) {
+	p, err := m.pod(ctx, pod)
+	if err != nil {
+		return nil, err
+	}
+	return m.ask(ctx, p.key, adminPort, method, path)
+}
+
+// Debug asks istiod. Where there are several, lists are joined: each knows the proxies that are connected to it.
+func (m *Mesh) Debug(ctx context.Context, path string) ([]byte, error) {
+	list, err := m.objects.Kube.CoreV1().Pods(mesh.RootNamespace).List(ctx, metav1.ListOptions{LabelSelector: istiodSelector})
+	if err != nil {
+		return nil, fmt.Errorf("pods of istiod: %w", err)
+	}
+	var answers [][]byte
+	for i := range list.Items {
+		p := &list.Items[i]
+		if p.DeletionTimestamp != nil || !isReady(p) {
+			continue
+		}
+		body, err := m.ask(ctx, key{p.Namespace, p.Name}, debugPort, http.MethodGet, path)
+		if err != nil {
+			return nil, err
+		}
+		answers = append(answers, body)
+	}
+	if len(answers) == 0 {
+		return nil, fmt.Errorf("no pod of istiod is ready in %s", mesh.RootNamespace)
+	}
+	if !strings.HasPrefix(path, "/debug/syncz") {
+		return answers[0], nil
+	}
+	return joinLists(answers)
+}
+
+// joinLists joins JSON lists.
+func joinLists(lists [][]byte) ([]byte, error) {
+	if len(lists) == 1 {
+		return lists[0], nil
+	}
+	var out []byte
+	for _, l := range lists {
+		text := strings.TrimSpace(string(l))
+		inner, ok := strings.CutPrefix(text, "[")
+		inner, closed := strings.CutSuffix(inner, "]")
+		switch {
+		case !ok || !closed:
+			if text == "null" {
+				continue
+			}
+			return nil, fmt.Errorf("istiod answered no list: %.80s", text)
+		case strings.TrimSpace(inner) == "":
+			continue
+		case len(out) > 0:
+			out = append(out, ',')
+		}
+		out = append(out, inner...)
+	}
+	return append(append([]byte{'['}, out...), ']'), nil
+}
+
+// ask makes a request to a pod's port at its loopback address.
+func (m *Mesh) ask(ctx context.Context, k key, port int, method, path string) ([]byte, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, askWithin, fmt.Errorf("pod %s did not answer within %s", k, askWithin))
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, fmt.Sprintf("http://localhost:%d%s", port, path), nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := m.client(k, port).Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("pod %s: %w", k, err)
+	}
+	body, err := io.ReadAll(resp.Body)
+	if err := errors.Join(err, resp.Body.Close()); err != nil {
+		return nil, fmt.Errorf("pod %s: %s: %w", k, path, err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("pod %s: %s: %s: %s", k, path, resp.Status, strings.TrimSpace(string(body)))
+	}
+	return body, nil
+}
+
+// client keeps connections to one port of a pod.
+func (m *Mesh) client(k key, port int) *http.Client {
+	type at struct {
+		key
+		port int
+	}
+	if c, ok := m.clients.Load(at{k, port}); ok {
+		return c.(*http.Client)
+	}
+	c, _ := m.clients.LoadOrStore(at{k, port}, &http.Client{Transport: &http.Transport{
+		DisableCompression: true, MaxIdleConnsPerHost: 4,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return m.tunnels.Dial(ctx, k, port) },
+	}})
+	return c.(*http.Client)
+}
+
+// pod is a pod of the run by its name. The watch may be a moment behind what others know: it is waited for.
+func (m *Mesh) pod(ctx context.Context, name string) (*pod, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, askWithin, fmt.Errorf("the cluster has no pod %s in %s", name, strings.Join(m.watched(), ", ")))
+	defer cancel()
+	for {
+		m.mu.Lock()
+		p, known := m.pods[name], m.known
+		m.mu.Unlock()
+		if p != nil {
+			return p, nil
+		}
+		select {
+		case <-known:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// CaptureAccess sends the proxies' access logs to the writers that open makes, one a pod, until the capture is stopped.
+func (m *Mesh) CaptureAccess(open func(pod string) (mesh.LineWriter, error)) (mesh.Capture, error) {
+	return m.log.Capture(open)
+}
+
+// AwaitAccess waits for the entries of want requests. A proxy that was there before Squall's filters has logged fewer than it counted:
+// what it lacks at the first look, when no load runs, is not waited for.
+func (m *Mesh) AwaitAccess(ctx context.Context, pod string, want int64) error {
+	m.mu.Lock()
+	base, ok := m.bases[pod]
+	if !ok {
+		base = want - m.log.Total(pod)
+		m.bases[pod] = base
+	}
+	m.mu.Unlock()
+	return m.log.Await(ctx, pod, want-base)
+}
+
+// Logs returns the last lines of a pod's application.
+func (m *Mesh) Logs(ctx context.Context, pod string, lines int) (string, error) {
+	p, err := m.pod(ctx, pod)
+	if err != nil {
+		return "", err
+	}
+	o, err := m.objects.Kube.CoreV1().Pods(p.key.namespace).Get(ctx, pod, metav1.GetOptions{})
+	if err != nil {
+		return "", fmt.Errorf("pod %s: %w", p.key, err)
+	}
+	i := slices.IndexFunc(o.Spec.Containers, func(c corev1.Container) bool { return c.Name != proxyContainer })
+	if i < 0 {
+		return "", nil
+	}
+	n := int64(lines)
+	b, err := m.objects.Kube.CoreV1().Pods(p.key.namespace).GetLogs(pod, &corev1.PodLogOptions{Container: o.Spec.Containers[i].Name, TailLines: &n}).DoRaw(ctx)
+	if err != nil {
+		return "", fmt.Errorf("log of pod %s: %w", p.key, err)
+	}
+	return string(b), nil
+}
