@@ -170,7 +170,7 @@ func Ensure(ctx context.Context, opts Options) (Tools, error) {
 	tools := Tools{
 		Istiod: got[Istiod].path, Envoy: got[Envoy].path, HTTPBin: got[HTTPBin].path, Fortio: got[Fortio].path,
 		Bookinfo: got[Bookinfo].path, Issuer: got[Issuer].path, MySQL: filepath.Join(opts.Root, "tools", "mariadb", "mysqld"),
-		Kubectl:  got[Kubectl].path, Kind: got[Kind].path, Istioctl: got[Istioctl].path,
+		Kubectl: got[Kubectl].path, Kind: got[Kind].path, Istioctl: got[Istioctl].path,
 		Versions: map[string]string{},
 	}
 	for name, r := range got {
