@@ -20,7 +20,7 @@ func flow() []string {
 	return []string{
 		"cmd/squall", "internal/engine", "internal/scenario", "internal/step", "internal/rules", "internal/oracle", "internal/lint", "internal/plan",
 		"internal/run", "internal/mesh", "internal/mesh/local",
-		"internal/kubeapi", "internal/sds", "internal/forward", "internal/proc", "internal/toolchain", "internal/load", "internal/record",
+		"internal/kubeapi", "internal/sds", "internal/forward", "internal/kind", "internal/image", "internal/proc", "internal/toolchain", "internal/load", "internal/record",
 		"internal/check", "internal/report", "internal/bench", "internal/browsertest",
 	}
 }

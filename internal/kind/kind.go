@@ -26,10 +26,14 @@ import (
 )
 
 const (
-	askWithin   = 3 * time.Second  // for a look at the API of a cluster that is taken to be there
-	startWithin = time.Minute      // for the API of a cluster that was stopped, or that somebody else made
-	readyWithin = 5 * time.Minute  // for the nodes of a new cluster
-	istioWithin = 10 * time.Minute // for istioctl, which pulls istiod's image
+	askWithin   = 3 * time.Second // for a look at the API of a cluster that is taken to be there
+	startWithin = time.Minute     // for the API of a cluster that was stopped, or that somebody else made
+	readyWithin = 5 * time.Minute // for the nodes of a new cluster
+	// A removal is over when this many looks in a row have found nothing.
+	removeLooks  = 3
+	removePoll   = time.Second / 2
+	removeWithin = time.Minute
+	istioWithin  = 10 * time.Minute // for istioctl, which pulls istiod's image
 )
 
 // Options says which cluster. The zero value of each field but Name, Dir and Config has a meaning.
@@ -203,8 +207,8 @@ func (c *cluster) nodes(ctx context.Context) (kubernetes.Interface, error) {
 				fmt.Errorf("there is a kind cluster of that name that Squall has not made, and it is not ready: %w", err)}
 		}
 	}
-	if len(there) > 0 {
-		if err := c.remove(ctx, "removing the cluster "+c.Name+", which is not whole"); err != nil {
+	if len(there) > 0 || st.Phase == making {
+		if err := c.remove(ctx, "removing what is left of a cluster that is not whole"); err != nil {
 			return nil, err
 		}
 	}
@@ -299,7 +303,29 @@ func Delete(ctx context.Context, o Options, force bool) (err error) {
 	return errors.Join(err, removeFiles(c.kubeconfig(), c.stateFile(), c.configFile()))
 }
 
-// remove deletes the containers.
-func (c *cluster) remove(ctx context.Context, activity string) error {
-	return c.command(ctx, task{activity: activity, log: "delete"}, c.Tools.Kind, "delete", "cluster", "--name", c.Name, "--kubeconfig", c.kubeconfig())
+// remove deletes the containers, and sees to it that they stay away. Docker ends what it was asked for also when who asked was killed:
+// a node that is just being made cannot be removed for some seconds, and one can come late.
+func (c *cluster) remove(ctx context.Context, activity string) (err error) {
+	done := toolchain.Track(c.Progress, c.update(activity+" (a few seconds)"), nothing)
+	defer func() { done(err) }()
+	ctx, cancel := context.WithTimeoutCause(ctx, removeWithin, fmt.Errorf("they are still there after %v", removeWithin))
+	defer cancel()
+	tick := time.NewTicker(removePoll)
+	defer tick.Stop()
+	for gone := 0; gone < removeLooks; {
+		err := c.command(ctx, task{log: "delete"}, c.Tools.Kind, "delete", "cluster", "--name", c.Name, "--kubeconfig", c.kubeconfig())
+		there, ask := containers(ctx, c.Name)
+		if ask != nil {
+			return errors.Join(err, ask)
+		}
+		if gone++; len(there) > 0 {
+			gone = 0
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("remove the nodes of %s: %w", c.Name, errors.Join(context.Cause(ctx), err))
+		}
+	}
+	return nil
 }

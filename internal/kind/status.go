@@ -61,14 +61,16 @@ func Look(ctx context.Context, o Options) (Status, error) {
 	switch {
 	case len(nodes) == 0:
 		s.Condition = Absent
-		return s, nil
+	case st.Phase == making:
+		s.Condition, s.Why = Partial, "what made it was broken off"
 	case whole == nil:
 		s.Condition = Ready
 	case slices.ContainsFunc(nodes, func(n container) bool { return !n.Running }):
 		s.Condition, s.Why = Stopped, "a node does not run"
-		return s, nil
 	default:
 		s.Condition, s.Why = Partial, whole.Error()
+	}
+	if s.Condition != Ready {
 		return s, nil
 	}
 	d, err := c.describe(ctx, client)
