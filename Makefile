@@ -1,6 +1,6 @@
 # Squall: each target is one line that calls go or a script. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help build scenario scenarios soak falsify tools test check bench accuracy overhead schema clean
+.PHONY: help build scenario scenarios soak falsify tools test check bench accuracy overhead schema kind-up kind-down clean
 
 # Set on the command line alone: shells and systems set variables with these names for other ends.
 NAME =
@@ -10,7 +10,7 @@ JOBS = 4
 N = 20
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## Build bin/squall
 	go build -trimpath -o bin/squall ./cmd/squall
@@ -47,6 +47,12 @@ overhead: build ## Measure what the mesh costs beside none, print the table, and
 
 schema: build ## Print the JSON Schema of scenarios
 	bin/squall schema
+
+kind-up: build ## Make a Kubernetes cluster in Docker ready, with Istio and Squall's images
+	bin/squall kind up $(ARGS)
+
+kind-down: build ## Remove that cluster
+	bin/squall kind down $(ARGS)
 
 clean: ## Remove what was built and the results of runs; the cached programs stay in the user's cache folder
 	git clean -fdXq bin reports .squall

@@ -17,7 +17,7 @@ func TestMakefile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	targets := regexp.MustCompile(`(?m)^([a-z]+):([^=#\n]*)(?:## (.+))?\n((?:\t.*\n)*)`).FindAllStringSubmatch(string(text), -1)
+	targets := regexp.MustCompile(`(?m)^([a-z-]+):([^=#\n]*)(?:## (.+))?\n((?:\t.*\n)*)`).FindAllStringSubmatch(string(text), -1)
 	var names []string
 	for _, m := range targets {
 		names = append(names, m[1])
@@ -32,7 +32,7 @@ func TestMakefile(t *testing.T) {
 	if phony == nil || !slices.Equal(names, strings.Fields(phony[1])) {
 		t.Errorf("targets %v, phony %v", names, phony)
 	}
-	listed := regexp.MustCompile(`(?m)^  make ([a-z]+) +(.+)$`).FindAllStringSubmatch(run(t, "help"), -1)
+	listed := regexp.MustCompile(`(?m)^  make ([a-z-]+) +(.+)$`).FindAllStringSubmatch(run(t, "help"), -1)
 	if len(listed) != len(targets) {
 		t.Fatalf("make help lists %d targets, the Makefile has %d", len(listed), len(targets))
 	}

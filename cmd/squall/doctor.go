@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"squall/internal/kind"
 	"squall/internal/mesh/local"
 	"squall/internal/toolchain"
 )
@@ -15,6 +16,8 @@ type examination struct {
 	Environment environmentName     `json:"environment"` // what 'squall run' takes
 	OK          bool                `json:"ok"`
 	Findings    []toolchain.Finding `json:"findings"`
+	// Kind is what the environment kind needs. It does not count for OK.
+	Kind []toolchain.Finding `json:"kind"`
 	// Images are the container images that a program stands for on the local mesh, without registry and tag.
 	Images []local.Image `json:"images"`
 }
@@ -25,7 +28,8 @@ func (a *app) doctorCommand() *cobra.Command {
 	var to format
 	c := &cobra.Command{
 		Use: "doctor", Short: "Say what this machine lacks for a run, and what stands for which image", Args: cobra.NoArgs,
-		Long: "Look at what the local environment needs, and change nothing. The exit code is 3 when something that is needed is missing.",
+		Long: "Look at what the local environment needs, and change nothing. The exit code is 3 when something that is needed is missing.\n" +
+			"What clusters in Docker need is shown too, and is not needed.",
 		RunE: func(c *cobra.Command, _ []string) error {
 			opts, err := a.toolOptions(f)
 			if err != nil {
@@ -39,7 +43,11 @@ func (a *app) doctorCommand() *cobra.Command {
 			if err != nil {
 				return invalid(err)
 			}
-			x := examination{Environment: envLocal, OK: true, Findings: findings, Images: table}
+			cluster, tools, err := a.kindOptions(&kindFlags{name: clusterName})
+			if err != nil {
+				return environment(err)
+			}
+			x := examination{Environment: envLocal, OK: true, Findings: findings, Kind: kind.Doctor(c.Context(), cluster, tools), Images: table}
 			for _, finding := range findings {
 				x.OK = x.OK && finding.OK
 			}
@@ -74,6 +82,10 @@ func (a *app) printExamination(x examination, to format) error {
 		if f.Fix != "" {
 			fmt.Fprintf(w, "\t\t-> %s\n", f.Fix)
 		}
+	}
+	fmt.Fprintln(w, "\nfor squall kind\t")
+	for _, f := range x.Kind {
+		fmt.Fprintf(w, "%s\t%s\n", f.Name, f.Detail)
 	}
 	fmt.Fprintln(w, "\nimage\tprogram")
 	for _, i := range x.Images {

@@ -38,15 +38,21 @@ type meshState struct {
 
 // meshesDir is the folder of the meshes' files.
 func meshesDir() (string, error) {
+	dir, err := stateDir()
+	return filepath.Join(dir, "meshes"), err
+}
+
+// stateDir is the folder of what outlives a command.
+func stateDir() (string, error) {
 	dir := os.Getenv("XDG_STATE_HOME")
 	if !filepath.IsAbs(dir) { // the specification says to ignore a relative one
 		home, err := os.UserHomeDir()
 		if err != nil {
-			return "", fmt.Errorf("no folder for the meshes' state: %w: set HOME or XDG_STATE_HOME", err)
+			return "", fmt.Errorf("no folder for the state of meshes: %w: set HOME or XDG_STATE_HOME", err)
 		}
 		dir = filepath.Join(home, ".local", "state")
 	}
-	return filepath.Join(dir, "squall", "meshes"), nil
+	return filepath.Join(dir, "squall"), nil
 }
 
 func checkMeshID(id string) error {

@@ -133,6 +133,24 @@ func (in *installer) doctorProgram(ctx context.Context, r recipe) (f Finding, th
 	return f, false
 }
 
+// Find says where a program is and its version, or how it is made; an error is a program that cannot be had on this machine. Nothing is
+// changed.
+func Find(ctx context.Context, name Name, opts Options) (string, error) {
+	in, err := newInstaller(opts)
+	if err != nil {
+		return "", err
+	}
+	wanted, err := needed([]Name{name})
+	if err != nil {
+		return "", err
+	}
+	f, _ := in.doctorProgram(ctx, wanted[0])
+	if !f.OK {
+		return "", &Error{name, f.Fix, errors.New(f.Detail)}
+	}
+	return f.Detail, nil
+}
+
 // doctorLoopback looks whether each pod can have an address of its own.
 func doctorLoopback(ctx context.Context) Finding {
 	f := Finding{Name: "loopback addresses"}

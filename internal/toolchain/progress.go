@@ -59,12 +59,19 @@ func (in *installer) track(r recipe, activity func() string) (done func(error)) 
 
 // trackDetail is track with something that changes.
 func (in *installer) trackDetail(r recipe, activity string, detail func() string) (done func(error)) {
-	begin := time.Now()
-	report := func(last bool, err error) {
-		u := Update{r.name, activity, detail(), time.Since(begin), last, err}
+	return Track(func(u Update) {
 		in.mu.Lock()
 		defer in.mu.Unlock()
 		in.opts.Progress(u)
+	}, Update{Tool: r.name, Activity: activity}, detail)
+}
+
+// Track reports an activity now, every second with what detail then says, and once more when the returned function is called with
+// its outcome.
+func Track(progress func(Update), of Update, detail func() string) (done func(error)) {
+	begin := time.Now()
+	report := func(last bool, err error) {
+		progress(Update{of.Tool, of.Activity, detail(), time.Since(begin), last, err})
 	}
 	report(false, nil)
 	stop, stopped := make(chan struct{}), make(chan struct{})

@@ -1,5 +1,5 @@
 // Package toolchain provides the real programs that a local mesh runs on: istiod, Envoy, go-httpbin, Fortio and the
-// fixtures' own programs.
+// fixtures' own programs; and those that make a cluster: kind and istioctl.
 //
 // Each is pinned in a folder of its own below tools/, gets built or fetched once, and is kept in the user's cache folder under a
 // name that its pin decides. A program that is there costs a few file reads: nothing is hashed or started. Two runs that need
@@ -30,11 +30,16 @@ const (
 	Bookinfo Name = "bookinfo" // the services of Istio's sample application
 	Issuer   Name = "issuer"   // an issuer of tokens for tests
 	Kubectl  Name = "kubectl"  // for people and tests; no mesh needs it
+	Kind     Name = "kind"     // makes Kubernetes clusters in Docker
+	Istioctl Name = "istioctl" // installs Istio on a cluster
 )
+
+// IstioVersion is the release whose images istioctl installs, from docker.io/istio; istiod and istioctl are built from its branch.
+const IstioVersion = "1.31.1"
 
 // Tools are paths of programs that are ready to run. A program that was not asked for is empty.
 type Tools struct {
-	Istiod, Envoy, HTTPBin, Fortio, Bookinfo, Issuer, Kubectl string
+	Istiod, Envoy, HTTPBin, Fortio, Bookinfo, Issuer, Kubectl, Kind, Istioctl string
 	// MySQL runs the MariaDB that is installed on the machine; FindMySQL says whether one is.
 	MySQL string
 
@@ -49,7 +54,10 @@ type Options struct {
 	Envoy  string // a program to use instead of the fetched one; another version than the pinned one is an error
 	Istiod string // a program to use instead of the built one
 
-	Need []Name // nil is all that a mesh runs on, which leaves Kubectl out
+	Need []Name // nil is all that a local mesh runs on, which leaves out Kubectl, Kind and Istioctl
+
+	// Linux builds programs for Linux on this machine's architecture, whatever this machine is: for container images.
+	Linux bool
 
 	// Progress is told what is going on while a program is built or fetched, about once a second; never when all are there.
 	// Calls do not overlap. See Lines for a plain one.
@@ -83,6 +91,7 @@ type recipe struct {
 	also   string   // a module whose version belongs to the program's
 	flags  string   // for the linker, besides -s -w
 	own    bool     // of the project's own module: its sources are its version
+	extra  bool     // no local mesh runs on it: made when it is asked for
 }
 
 // recipes is the table of programs.
@@ -94,7 +103,7 @@ func recipes() []recipe {
 		goRecipe(Fortio, "tools/fortio", "fortio.org/fortio", "about 15 seconds", ""),
 		ownRecipe(Bookinfo, "fixtures/bookinfo/app"),
 		ownRecipe(Issuer, "fixtures/issuer/app"),
-		kubectlRecipe(),
+		kubectlRecipe(), kindRecipe(), istioctlRecipe(),
 	}
 }
 
@@ -103,6 +112,23 @@ func kubectlRecipe() recipe {
 	r := goRecipe(Kubectl, "tools/kubectl", "squall/tools/kubectl", "about 2 minutes on 2 cores", "k8s.io/kubectl")
 	r.pins = append(r.pins, "tools/kubectl/main.go")
 	r.flags = " -X k8s.io/component-base/version.gitVersion=v1.37.0"
+	r.extra = true
+	return r
+}
+
+func kindRecipe() recipe {
+	r := goRecipe(Kind, "tools/kind", "sigs.k8s.io/kind", "about 15 seconds", "")
+	r.extra = true
+	return r
+}
+
+// istioctlRecipe is told the release whose images it installs: one that is not told installs a test image that changes daily.
+func istioctlRecipe() recipe {
+	r := goRecipe(Istioctl, "tools/istio", "istio.io/istio/istioctl/cmd/istioctl", "about 3 minutes on 2 cores", "istio.io/api")
+	r.extra = true
+	for _, field := range []string{"Version=" + IstioVersion, "Tag=" + IstioVersion, "Hub=docker.io/istio", "Status=Clean"} {
+		r.flags += " -X istio.io/istio/pkg/version.build" + field
+	}
 	return r
 }
 
@@ -144,7 +170,7 @@ func Ensure(ctx context.Context, opts Options) (Tools, error) {
 	tools := Tools{
 		Istiod: got[Istiod].path, Envoy: got[Envoy].path, HTTPBin: got[HTTPBin].path, Fortio: got[Fortio].path,
 		Bookinfo: got[Bookinfo].path, Issuer: got[Issuer].path, MySQL: filepath.Join(opts.Root, "tools", "mariadb", "mysqld"),
-		Kubectl:  got[Kubectl].path,
+		Kubectl: got[Kubectl].path, Kind: got[Kind].path, Istioctl: got[Istioctl].path,
 		Versions: map[string]string{},
 	}
 	for name, r := range got {
@@ -172,7 +198,7 @@ func newInstaller(opts Options) (*installer, error) {
 func needed(names []Name) ([]recipe, error) {
 	all := recipes()
 	if names == nil {
-		return slices.DeleteFunc(all, func(r recipe) bool { return r.name == Kubectl }), nil
+		return slices.DeleteFunc(all, func(r recipe) bool { return r.extra }), nil
 	}
 	for _, name := range names {
 		if !slices.ContainsFunc(all, func(r recipe) bool { return r.name == name }) {
@@ -180,6 +206,14 @@ func needed(names []Name) ([]recipe, error) {
 		}
 	}
 	return slices.DeleteFunc(all, func(r recipe) bool { return !slices.Contains(names, r.name) }), nil
+}
+
+// goos is the operating system that programs are built for.
+func (in *installer) goos() string {
+	if in.opts.Linux {
+		return "linux"
+	}
+	return runtime.GOOS
 }
 
 // all makes programs ready: Envoy's download beside the Go builds, which use every core each and go one after another.

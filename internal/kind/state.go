@@ -1,0 +1,128 @@
+package kind
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"squall/internal/toolchain"
+)
+
+const lockPoll = 100 * time.Millisecond
+
+// phase is how far the making of a cluster has come.
+type phase string
+
+const (
+	making  phase = "making"  // begun; a cluster that is found so was left half made
+	made    phase = "made"    // to the end
+	foreign phase = "foreign" // by somebody else
+)
+
+// state is what Squall knows of a cluster's making.
+type state struct {
+	Phase phase `json:"phase"`
+}
+
+func (c *cluster) stateFile() string { return filepath.Join(c.Dir, c.Name+".json") }
+
+// readState returns the zero state for a cluster that Squall knows nothing of.
+func (c *cluster) readState() (state, error) {
+	text, err := os.ReadFile(c.stateFile())
+	if errors.Is(err, fs.ErrNotExist) {
+		return state{}, nil
+	}
+	if err != nil {
+		return state{}, fmt.Errorf("state of the cluster %s: %w", c.Name, err)
+	}
+	var s state
+	if err := json.Unmarshal(text, &s); err != nil {
+		return state{}, fmt.Errorf("state of the cluster %s: %s: %w: remove the file", c.Name, c.stateFile(), err)
+	}
+	return s, nil
+}
+
+// writeState writes the state as a whole, and lets it reach the disk: what is begun has to be known after a loss of power.
+func (c *cluster) writeState(s state) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("state of the cluster %s: %w", c.Name, err)
+		}
+	}()
+	text, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(c.Dir, c.Name+".json.")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return os.Rename(f.Name(), c.stateFile())
+}
+
+// lock waits until no other run works at the cluster. The kernel drops the lock of a run that dies.
+func (c *cluster) lock(ctx context.Context) (unlock func() error, err error) {
+	f, err := os.OpenFile(filepath.Join(c.Dir, c.Name+".lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock of the cluster %s: %w", c.Name, err)
+	}
+	locked, err := tryLock(f)
+	if locked {
+		return f.Close, nil
+	}
+	done := toolchain.Track(c.Progress, c.update("waiting for another run that works at the cluster "+c.Name), nothing)
+	defer func() { done(err) }()
+	ticker := time.NewTicker(lockPoll)
+	defer ticker.Stop()
+	for err == nil {
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(context.Cause(ctx), f.Close())
+		case <-ticker.C:
+		}
+		if locked, err = tryLock(f); locked {
+			return f.Close, nil
+		}
+	}
+	return nil, errors.Join(err, f.Close())
+}
+
+// tryLock takes the lock if it is free.
+func tryLock(f *os.File) (bool, error) {
+	err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) || errors.Is(err, syscall.EINTR) {
+		return false, nil
+	}
+	if err != nil {
+		return false, &fs.PathError{Op: "lock", Path: f.Name(), Err: err}
+	}
+	return true, nil
+}
+
+// removeFiles removes files that may not be there.
+func removeFiles(paths ...string) error {
+	var errs []error
+	for _, p := range paths {
+		if err := os.Remove(p); !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// update is an activity of this package's.
+func (c *cluster) update(activity string) toolchain.Update {
+	return toolchain.Update{Tool: toolchain.Kind, Activity: activity}
+}
+
+func nothing() string { return "" }
