@@ -51,7 +51,7 @@ func (a *app) runAll(ctx context.Context, f *runFlags, names []string) error {
 		a.warn(p.Plan.Findings)
 	}
 	b := &batch{app: a, flags: f, config: a.config(&f.planFlags)}
-	if b.config.Tools, err = a.tools(ctx, f.toolFlags); err != nil {
+	if err := a.bring(ctx, f, &b.config); err != nil {
 		return environment(err)
 	}
 	b.done = make([]finished, f.repeat*len(plans))

@@ -263,7 +263,7 @@ func (k *killed) restore(ctx context.Context, journal *run.Journal, objects *mes
 	}
 	open := journal.Open()
 	originals := run.Originals(open)
-	fail(journal.Undo(ctx, objects))
+	fail(journal.Undo(ctx, objects, run.All))
 	left, err := run.Leftovers(ctx, objects, originals)
 	fail(err)
 	k.man.Rollback.Objects = strings.Join(left, "; ")

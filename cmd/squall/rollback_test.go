@@ -196,7 +196,7 @@ func TestRollbackThroughTheAPI(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := objects.EnsureNamespace(t.Context(), "squall"); err != nil {
+	if _, err := objects.Apply(t.Context(), mesh.Namespace("squall")); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := objects.Apply(t.Context(), object(beforeRule)); err != nil {

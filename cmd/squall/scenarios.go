@@ -16,13 +16,16 @@ import (
 // environmentName is a kind of mesh.
 type environmentName string
 
-const envLocal environmentName = "local"
+const (
+	envLocal environmentName = engine.Local
+	envKind  environmentName = engine.Kind
+)
 
 // String is the flag's value.
 func (e *environmentName) String() string { return string(*e) }
 
 // Set reads the flag.
-func (e *environmentName) Set(s string) error { return oneOf(e, s, envLocal) }
+func (e *environmentName) Set(s string) error { return oneOf(e, s, envLocal, envKind) }
 
 // Type is what the help calls the value.
 func (e *environmentName) Type() string { return "ENVIRONMENT" }
@@ -39,9 +42,9 @@ func (a *app) addPlanFlags(c *cobra.Command, f *planFlags) {
 	f.env = envLocal
 	a.addSet(c, f)
 	addImages(c, &f.images)
-	c.Flags().Var(&f.env, "env", "where to run: local")
+	c.Flags().Var(&f.env, "env", "where to run: local, or kind, the cluster that 'squall kind up' makes")
 	c.Flags().DurationVar(&f.timeout, "timeout", 0, "the longest `TIME` that a run may take without its rollback, in place of the scenario's own")
-	complete(c, "env", cobra.FixedCompletions([]string{string(envLocal)}, cobra.ShellCompDirectiveNoFileComp))
+	complete(c, "env", cobra.FixedCompletions([]string{string(envLocal), string(envKind)}, cobra.ShellCompDirectiveNoFileComp))
 }
 
 func (a *app) addSet(c *cobra.Command, f *planFlags) {

@@ -9,8 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"time"
@@ -29,9 +27,10 @@ import (
 
 // Config is what all runs of a process share.
 type Config struct {
-	Fixtures string // folder of the fixtures
-	Reports  string // folder in which each run gets its own
-	Env      string // local
+	Fixtures string   // folder of the fixtures
+	Reports  string   // folder in which each run gets its own
+	Env      string   // local or kind
+	Cluster  *Cluster // of every Env but local
 	Images   map[string]string
 	Tools    toolchain.Tools
 }
@@ -42,6 +41,7 @@ type Compiled struct {
 	Plan     *plan.Plan
 	RunID    string
 	images   map[string]string
+	env      string
 }
 
 // Compile compiles a scenario; nothing is started, and no tools are needed. The error has every mistake with its place.
@@ -60,18 +60,21 @@ func (c Config) compile(s *scenario.Scenario, tag string) (*Compiled, error) {
 		images = map[string]string{}
 	}
 	maps.Copy(images, c.Images)
-	honour, err := honour(images)
-	if err != nil {
-		return nil, err
+	var honours func([]*unstructured.Unstructured) []plan.Unhonoured
+	if c.Env == Local {
+		var err error
+		if honours, err = honour(images); err != nil {
+			return nil, err
+		}
 	}
 	p, err := plan.Build(s, plan.Options{
-		FixturesDir: c.Fixtures, Marker: "squall-" + tag, LoadImage: local.LoadImage, Honour: honour,
+		FixturesDir: c.Fixtures, Marker: "squall-" + tag, LoadImage: local.LoadImage, Honour: honours,
 	})
 	if err != nil {
 		return nil, err
 	}
 	runID := fmt.Sprintf("%s-%s-%s", s.Metadata.Name, time.Now().UTC().Format("20060102-150405"), tag)
-	return &Compiled{Scenario: s, Plan: p, RunID: runID, images: images}, nil
+	return &Compiled{Scenario: s, Plan: p, RunID: runID, images: images, env: c.Env}, nil
 }
 
 // honour reports what the local mesh cannot honour.
@@ -95,6 +98,9 @@ func honour(images map[string]string) (func([]*unstructured.Unstructured) []plan
 
 // Available says what this machine would have to bring for the plan and does not: *toolchain.Error values, joined.
 func (k *Compiled) Available() error {
+	if k.env != Local {
+		return nil // nodes pull what they do not have
+	}
 	var objects []map[string]any
 	for _, o := range k.Plan.Fixtures {
 		objects = append(objects, o.Object)
@@ -127,16 +133,9 @@ func (c Config) Run(ctx context.Context, k *Compiled, progress run.Progress) (*O
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp("", "squall-")
+	env, dir, err := c.environment(k, rec)
 	if err != nil {
-		return nil, fmt.Errorf("folder of the mesh: %w", err)
-	}
-	if dir, err = filepath.EvalSymlinks(dir); err != nil { // so that processes in it can be found by it
-		return nil, fmt.Errorf("folder of the mesh: %w", err)
-	}
-	env, err := local.New(local.Options{Tools: c.Tools, Dir: dir, Log: rec.LogPath, Images: k.images})
-	if err != nil {
-		return nil, errors.Join(err, os.RemoveAll(dir))
+		return nil, err
 	}
 	runErr := run.Run(ctx, run.Options{
 		Plan: k.Plan, Env: env, Record: rec, Progress: progress, MeshDir: dir,

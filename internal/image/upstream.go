@@ -16,11 +16,14 @@ func Own(tools toolchain.Tools) []Program {
 	return []Program{
 		{Name: "squall/bookinfo", Path: tools.Bookinfo, Version: tools.Versions[string(toolchain.Bookinfo)]},
 		{Name: "squall/issuer", Path: tools.Issuer, Version: tools.Versions[string(toolchain.Issuer)]},
+		{Name: "squall/load", Path: tools.Worker, Version: tools.Versions[string(toolchain.Worker)]},
 	}
 }
 
 // OwnTools are the programs that Own needs.
-func OwnTools() []toolchain.Name { return []toolchain.Name{toolchain.Bookinfo, toolchain.Issuer} }
+func OwnTools() []toolchain.Name {
+	return []toolchain.Name{toolchain.Bookinfo, toolchain.Issuer, toolchain.Worker}
+}
 
 // BuildAll makes the images of programs, in their order.
 func BuildAll(programs []Program) ([]Image, error) {

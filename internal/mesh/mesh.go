@@ -8,6 +8,7 @@ import (
 	"net"
 	"time"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/rest"
 
 	"squall/internal/record"
@@ -63,6 +64,16 @@ type Caller interface {
 type Dialer interface {
 	// Dial connects to a TCP port of a pod's own network, whatever its proxy does.
 	Dial(ctx context.Context, namespace, pod string, port int) (net.Conn, error)
+}
+
+// Shared is an Env whose cluster outlives the run, so that a run takes with it what it brought.
+type Shared interface {
+	// Instruments are the objects that a run needs beside its fixtures, so that the proxies of the namespaces can be read.
+	Instruments(namespaces []string) []*unstructured.Unstructured
+	// Prepare readies an object of the fixtures for the cluster, in place.
+	Prepare(u *unstructured.Unstructured) error
+	// Keeps says whether an object that a run brought stays for the next one.
+	Keeps(r Ref) bool
 }
 
 // Meter is an Env that can tell what the processes of pods have used since they started: by pod, then by its parts.

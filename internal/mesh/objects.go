@@ -249,15 +249,10 @@ func number(v any) any {
 	return v
 }
 
-// EnsureNamespace creates the namespace with sidecar injection on, unless it is there.
-func (o *Objects) EnsureNamespace(ctx context.Context, name string) error {
-	u := &unstructured.Unstructured{Object: map[string]any{
+// Namespace is a namespace with sidecar injection on.
+func Namespace(name string) *unstructured.Unstructured {
+	return &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "v1", "kind": "Namespace",
 		"metadata": map[string]any{"name": name, "labels": map[string]any{"istio-injection": "enabled"}},
 	}}
-	if had, err := o.Get(ctx, RefOf(u)); err != nil || had != nil {
-		return err
-	}
-	_, err := o.Apply(ctx, u)
-	return err
 }

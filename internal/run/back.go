@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -74,7 +75,7 @@ func (r *runner) undo(ctx context.Context, failure error) record.Rollback {
 			out.Errors = append(out.Errors, err.Error())
 		}
 	}
-	changes := r.journal.Open()
+	changes := slices.DeleteFunc(r.journal.Open(), func(e Entry) bool { return !isChange(e) })
 	originals := Originals(changes)
 	r.originals = originals
 	was := map[mesh.Ref]*unstructured.Unstructured{}
@@ -83,7 +84,7 @@ func (r *runner) undo(ctx context.Context, failure error) record.Rollback {
 		fail(err)
 		was[ref] = now
 	}
-	fail(r.journal.Undo(ctx, r.objects))
+	fail(r.journal.Undo(ctx, r.objects, isChange))
 	for _, c := range changes {
 		if now, ok := was[c.Ref]; ok {
 			r.changed = append(r.changed, object("rollback", "restored", c.Ref, now, originals[c.Ref]))

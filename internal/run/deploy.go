@@ -7,6 +7,8 @@ import (
 	"maps"
 	"time"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"squall/internal/mesh"
 	"squall/internal/plan"
 	"squall/internal/record"
@@ -16,7 +18,7 @@ import (
 func (r *runner) deploy(ctx context.Context) error {
 	start := r.since()
 	r.Progress.Say("starting the mesh (%s)", r.Env.Name())
-	objects, proxies, err := Deploy(ctx, r.Env, r.Plan)
+	objects, proxies, err := Deploy(ctx, r.Env, r.Plan, r.noteFixture())
 	r.objects = objects
 	if err != nil {
 		return err
@@ -33,6 +35,31 @@ func (r *runner) deploy(ctx context.Context) error {
 	text := fmt.Sprintf("mesh ready: %d proxies", len(r.proxies))
 	r.event(record.Event{At: start, Took: took, Kind: "mesh", Text: text})
 	r.Progress.Say("%s after %.0f ms", text, took*1000)
+	return nil
+}
+
+// noteFixture notes the undo of fixtures in the journal, where the mesh outlives the run.
+func (r *runner) noteFixture() func(mesh.Ref, *unstructured.Unstructured) error {
+	shared, ok := r.Env.(mesh.Shared)
+	if !ok {
+		return nil
+	}
+	return func(ref mesh.Ref, before *unstructured.Unstructured) error {
+		if shared.Keeps(ref) {
+			return nil
+		}
+		return r.journal.Add(fixturesPhase, "fixture", ref, before)
+	}
+}
+
+// takeDown takes back what the fixtures brought to a mesh that outlives the run. It does not wait until pods are gone.
+func (r *runner) takeDown(ctx context.Context) error {
+	if r.objects == nil {
+		return nil
+	}
+	if err := r.journal.Undo(ctx, r.objects, func(e Entry) bool { return e.Phase == fixturesPhase }); err != nil {
+		r.man.Rollback.Errors = append(r.man.Rollback.Errors, "fixtures: "+err.Error())
+	}
 	return nil
 }
 

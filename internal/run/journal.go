@@ -148,11 +148,17 @@ func (j *Journal) Open() []Entry { return slices.Clone(j.open) }
 // Close closes the file.
 func (j *Journal) Close() error { return j.f.Close() }
 
-// Undo does the undos, the last first, and goes on after one that fails; all errors are joined. What was undone is noted, so
+// fixturesPhase is the phase of the entries about what the fixtures brought. They are undone at the very end.
+const fixturesPhase = "fixtures"
+
+// Undo does the undos that are asked for, the last first, and goes on after one that fails; all errors are joined. What was undone is noted, so
 // that a second Undo does only the rest.
-func (j *Journal) Undo(ctx context.Context, o *mesh.Objects) error {
+func (j *Journal) Undo(ctx context.Context, o *mesh.Objects, which func(Entry) bool) error {
 	var errs []error
 	for _, e := range slices.Backward(j.Open()) {
+		if !which(e) {
+			continue
+		}
 		if err := o.Restore(ctx, e.Ref, e.object()); err != nil {
 			errs = append(errs, err)
 			continue
@@ -173,6 +179,12 @@ func (e Entry) object() *unstructured.Unstructured {
 	u.SetUID("")
 	return u
 }
+
+// All is every entry.
+func All(Entry) bool { return true }
+
+// isChange says whether an entry is about a change of a phase.
+func isChange(e Entry) bool { return e.Phase != fixturesPhase }
 
 // Originals are, for each object that the entries are about, what it was before the first of them. An object that was changed
 // through several versions of its API is one object, named as in its first entry.

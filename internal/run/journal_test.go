@@ -139,7 +139,7 @@ func TestUndoRestoresAfterAReopen(t *testing.T) {
 	}
 	again := journalAt(t, path)
 	originals := Originals(again.Open())
-	if err := again.Undo(t.Context(), a.Objects); err != nil {
+	if err := again.Undo(t.Context(), a.Objects, All); err != nil {
 		t.Fatal(err)
 	}
 	if old, made := a.value("old"), a.value("new"); old != "1" || made != "" {
@@ -155,7 +155,7 @@ func TestUndoRestoresAfterAReopen(t *testing.T) {
 	if open := third.Open(); len(open) != 0 {
 		t.Errorf("still open: %v", open)
 	}
-	if err := third.Undo(t.Context(), a.Objects); err != nil || a.value("old") != "theirs" {
+	if err := third.Undo(t.Context(), a.Objects, All); err != nil || a.value("old") != "theirs" {
 		t.Errorf("%v, old is %q", err, a.value("old"))
 	}
 }
@@ -170,7 +170,7 @@ func TestUndoGoesOnAndASecondDoesOnlyTheRest(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.change(j, configMap("last", "1"))
-	err := j.Undo(t.Context(), a.Objects)
+	err := j.Undo(t.Context(), a.Objects, All)
 	if err == nil || !strings.Contains(err.Error(), "Thing default/x: the API has no kind Thing") {
 		t.Errorf("error: %v", err)
 	}
@@ -193,7 +193,7 @@ func TestUndoIsInReverseOrder(t *testing.T) {
 	for i := range 5 {
 		a.change(j, configMap(fmt.Sprint("c", i%2), fmt.Sprint(i)))
 	}
-	if err := j.Undo(t.Context(), a.Objects); err != nil {
+	if err := j.Undo(t.Context(), a.Objects, All); err != nil {
 		t.Fatal(err)
 	}
 	b, err := os.ReadFile(path)
@@ -305,7 +305,7 @@ func TestRestoreWhateverHappenedMeanwhile(t *testing.T) {
 			meanwhile(name)
 			meanwhile(name + "-made")
 			originals := Originals(j.Open())
-			if err := j.Undo(t.Context(), a.Objects); err != nil {
+			if err := j.Undo(t.Context(), a.Objects, All); err != nil {
 				t.Fatal(err)
 			}
 			left, err := Leftovers(t.Context(), a.Objects, originals)
@@ -349,7 +349,7 @@ func TestOriginalsAcrossVersions(t *testing.T) {
 	if len(originals) != 1 {
 		t.Fatalf("originals: %v", originals)
 	}
-	if err := again.Undo(t.Context(), a.Objects); err != nil {
+	if err := again.Undo(t.Context(), a.Objects, All); err != nil {
 		t.Fatal(err)
 	}
 	left, err := Leftovers(t.Context(), a.Objects, originals)

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"squall/internal/mesh"
 	"squall/internal/plan"
 	"squall/internal/record"
@@ -12,8 +14,11 @@ import (
 
 // Deploy brings a mesh up with the plan's namespaces and fixtures, and waits until every workload serves and every proxy knows
 // them. The proxies are those of the plan's namespaces. What was made until an error stays: the caller ends env. The objects are
-// nil when nothing was sent to the API yet.
-func Deploy(ctx context.Context, env mesh.Env, p *plan.Plan) (*mesh.Objects, []record.Proxy, error) {
+// nil when nothing was sent to the API yet. note is told of each object before it is applied, with what was there, nil for nothing;
+// a nil note is that nobody wants to know.
+func Deploy(
+	ctx context.Context, env mesh.Env, p *plan.Plan, note func(r mesh.Ref, before *unstructured.Unstructured) error,
+) (*mesh.Objects, []record.Proxy, error) {
 	if err := env.Up(ctx); err != nil {
 		return nil, nil, fmt.Errorf("mesh: %w", err)
 	}
@@ -21,8 +26,9 @@ func Deploy(ctx context.Context, env mesh.Env, p *plan.Plan) (*mesh.Objects, []r
 	if err != nil {
 		return nil, nil, err
 	}
+	d := &deployment{objects: objects, note: note}
 	for _, ns := range p.Namespaces {
-		if err := objects.EnsureNamespace(ctx, ns); err != nil {
+		if err := d.apply(ctx, mesh.Namespace(ns), true); err != nil {
 			return objects, nil, err
 		}
 	}
@@ -31,13 +37,57 @@ func Deploy(ctx context.Context, env mesh.Env, p *plan.Plan) (*mesh.Objects, []r
 			return objects, nil, err
 		}
 	}
-	for _, o := range p.Fixtures {
-		if _, err := objects.Apply(ctx, o); err != nil {
+	fixtures, err := prepare(env, p)
+	if err != nil {
+		return objects, nil, err
+	}
+	for _, o := range fixtures {
+		if err := d.apply(ctx, o, false); err != nil {
 			return objects, nil, fmt.Errorf("fixtures: %w", err)
 		}
 	}
 	proxies, err := awaitReady(ctx, env, objects, namespaces(p))
 	return objects, proxies, err
+}
+
+// prepare is what is deployed: the fixtures, and on a cluster that is shared before them what makes proxies readable.
+func prepare(env mesh.Env, p *plan.Plan) ([]*unstructured.Unstructured, error) {
+	shared, ok := env.(mesh.Shared)
+	if !ok {
+		return p.Fixtures, nil
+	}
+	out := shared.Instruments(namespaces(p))
+	for _, o := range p.Fixtures {
+		o = o.DeepCopy()
+		if err := shared.Prepare(o); err != nil {
+			return nil, fmt.Errorf("fixtures: %s: %w", mesh.RefOf(o), err)
+		}
+		out = append(out, o)
+	}
+	return out, nil
+}
+
+// deployment applies objects, each noted before.
+type deployment struct {
+	objects *mesh.Objects
+	note    func(r mesh.Ref, before *unstructured.Unstructured) error
+}
+
+// apply applies an object. One that may stay is left as it is where it is there already.
+func (d *deployment) apply(ctx context.Context, u *unstructured.Unstructured, mayStay bool) error {
+	if d.note != nil || mayStay {
+		before, err := d.objects.Get(ctx, mesh.RefOf(u))
+		if err != nil || before != nil && mayStay {
+			return err
+		}
+		if d.note != nil {
+			if err := d.note(mesh.RefOf(u), before); err != nil {
+				return err
+			}
+		}
+	}
+	_, err := d.objects.Apply(ctx, u)
+	return err
 }
 
 // namespaces are those whose proxies the plan has to do with.

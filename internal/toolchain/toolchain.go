@@ -30,6 +30,7 @@ const (
 	Bookinfo Name = "bookinfo" // the services of Istio's sample application
 	Issuer   Name = "issuer"   // an issuer of tokens for tests
 	Kubectl  Name = "kubectl"  // for people and tests; no mesh needs it
+	Worker   Name = "worker"   // the load generator of a cluster's pods
 	Kind     Name = "kind"     // makes Kubernetes clusters in Docker
 	Istioctl Name = "istioctl" // installs Istio on a cluster
 )
@@ -39,7 +40,7 @@ const IstioVersion = "1.31.1"
 
 // Tools are paths of programs that are ready to run. A program that was not asked for is empty.
 type Tools struct {
-	Istiod, Envoy, HTTPBin, Fortio, Bookinfo, Issuer, Kubectl, Kind, Istioctl string
+	Istiod, Envoy, HTTPBin, Fortio, Bookinfo, Issuer, Worker, Kubectl, Kind, Istioctl string
 	// MySQL runs the MariaDB that is installed on the machine; FindMySQL says whether one is.
 	MySQL string
 
@@ -54,7 +55,7 @@ type Options struct {
 	Envoy  string // a program to use instead of the fetched one; another version than the pinned one is an error
 	Istiod string // a program to use instead of the built one
 
-	Need []Name // nil is all that a local mesh runs on, which leaves out Kubectl, Kind and Istioctl
+	Need []Name // nil is all that a local mesh runs on, which leaves out Worker, Kubectl, Kind and Istioctl
 
 	// Linux builds programs for Linux on this machine's architecture, whatever this machine is: for container images.
 	Linux bool
@@ -103,8 +104,16 @@ func recipes() []recipe {
 		goRecipe(Fortio, "tools/fortio", "fortio.org/fortio", "about 15 seconds", ""),
 		ownRecipe(Bookinfo, "fixtures/bookinfo/app"),
 		ownRecipe(Issuer, "fixtures/issuer/app"),
-		kubectlRecipe(), kindRecipe(), istioctlRecipe(),
+		workerRecipe(), kubectlRecipe(), kindRecipe(), istioctlRecipe(),
 	}
+}
+
+// workerRecipe is of the project's own packages that a worker is made of.
+func workerRecipe() recipe {
+	r := ownRecipe(Worker, "cmd/squall-worker")
+	r.pins = append(r.pins, "internal/load", "internal/record")
+	r.extra = true
+	return r
 }
 
 // kubectlRecipe is a main of the project's own around kubectl's library, told the release that the library is of.
@@ -170,7 +179,7 @@ func Ensure(ctx context.Context, opts Options) (Tools, error) {
 	tools := Tools{
 		Istiod: got[Istiod].path, Envoy: got[Envoy].path, HTTPBin: got[HTTPBin].path, Fortio: got[Fortio].path,
 		Bookinfo: got[Bookinfo].path, Issuer: got[Issuer].path, MySQL: filepath.Join(opts.Root, "tools", "mariadb", "mysqld"),
-		Kubectl: got[Kubectl].path, Kind: got[Kind].path, Istioctl: got[Istioctl].path,
+		Worker: got[Worker].path, Kubectl: got[Kubectl].path, Kind: got[Kind].path, Istioctl: got[Istioctl].path,
 		Versions: map[string]string{},
 	}
 	for name, r := range got {

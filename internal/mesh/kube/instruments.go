@@ -33,11 +33,25 @@ func (m *Mesh) Instruments(namespaces []string) []*unstructured.Unstructured {
 			selector = mesh.IngressLabels()
 		}
 		u := mesh.Instrument(filterName, ns, selector, settings)
-		u.SetLabels(map[string]string{mesh.ManagedByLabel: mesh.FieldManager})
+		m.label(u)
 		out = append(out, u)
 	}
 	return out
 }
+
+// label says whose the object is.
+func (m *Mesh) label(u *unstructured.Unstructured) {
+	labels := u.GetLabels()
+	if labels == nil {
+		labels = map[string]string{}
+	}
+	labels[mesh.ManagedByLabel] = mesh.FieldManager
+	labels[mesh.RunIDLabel] = strings.Trim(m.opts.RunID[max(0, len(m.opts.RunID)-63):], "-_.")
+	u.SetLabels(labels)
+}
+
+// Keeps says whether an object stays for the next run: namespaces on kind's cluster, which is Squall's own.
+func (m *Mesh) Keeps(r mesh.Ref) bool { return m.opts.Name == "kind" && r.Kind == "Namespace" }
 
 // accessLog is an access logger to standard output.
 func accessLog() map[string]any {
@@ -58,6 +72,7 @@ const configAnnotation = "proxy.istio.io/config"
 // Prepare readies a workload of the fixtures for the cluster, in place: its proxies keep the stats that proofs read, its images are
 // those of the cluster, and images are not pulled again.
 func (m *Mesh) Prepare(u *unstructured.Unstructured) error {
+	m.label(u)
 	spec, ok, err := unstructured.NestedMap(u.Object, "spec", "template")
 	if err != nil || !ok {
 		return err
@@ -94,23 +109,14 @@ func (m *Mesh) images(template map[string]any, list string) error {
 			continue
 		}
 		image, _ := c["image"].(string)
-		if mapped := m.opts.Images[imageName(image)]; mapped != "" {
-			c["image"] = mapped
+		if m.opts.Image != nil {
+			c["image"] = m.opts.Image(image)
 		}
 		if image != "auto" && c["imagePullPolicy"] == nil {
 			c["imagePullPolicy"] = "IfNotPresent"
 		}
 	}
 	return unstructured.SetNestedSlice(template, containers, "spec", list)
-}
-
-// imageName is an image without tag and digest.
-func imageName(image string) string {
-	image, _, _ = strings.Cut(image, "@")
-	if i := strings.LastIndexByte(image, ':'); i > strings.LastIndexByte(image, '/') {
-		image = image[:i]
-	}
-	return image
 }
 
 // keepStats adds the stats that Squall reads to a proxy's configuration, given as YAML.

@@ -37,8 +37,9 @@ type Options struct {
 	Config *rest.Config
 	// Namespaces are those whose pods belong to the run, Istio's root namespace among them where its gateway does.
 	Namespaces []string
-	// Images are what stands for images of the fixtures, by their names without tag.
-	Images map[string]string
+	RunID      string // is a label of what the run brings
+	// Image is what stands for an image of the fixtures; nil leaves them as they are.
+	Image func(ref string) string
 }
 
 // Mesh is one cluster.
@@ -70,6 +71,7 @@ type pod struct {
 var (
 	_ mesh.Env    = (*Mesh)(nil)
 	_ mesh.Dialer = (*Mesh)(nil)
+	_ mesh.Shared = (*Mesh)(nil)
 )
 
 // New makes an environment that has sent nothing yet.

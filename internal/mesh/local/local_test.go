@@ -115,7 +115,7 @@ func (m *testMesh) showLogs(t *testing.T) {
 // namespace makes a namespace with a load generator.
 func (m *testMesh) namespace(t *testing.T, name string) {
 	t.Helper()
-	if err := m.o.EnsureNamespace(t.Context(), name); err != nil {
+	if _, err := m.o.Apply(t.Context(), mesh.Namespace(name)); err != nil {
 		t.Fatal(err)
 	}
 	m.apply(t, name, deployment("load-"+name, "image: squall/load", ""))

@@ -1,0 +1,39 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"squall/internal/engine"
+	"squall/internal/image"
+	"squall/internal/kind"
+	"squall/internal/mesh/kube"
+)
+
+// bring makes ready what the runs' environment needs: programs, or a cluster.
+func (a *app) bring(ctx context.Context, f *runFlags, config *engine.Config) (err error) {
+	if f.env == envLocal {
+		config.Tools, err = a.tools(ctx, f.toolFlags)
+		return err
+	}
+	if f.jobs > 1 {
+		return errors.New("runs on one cluster are one after another: leave --jobs out")
+	}
+	opts, tools, err := a.kindOptions(&kindFlags{name: clusterName})
+	if err != nil {
+		return err
+	}
+	if err := opts.Prepare(ctx, tools); err != nil {
+		return err
+	}
+	cluster, err := kind.Ensure(ctx, opts)
+	if err != nil {
+		return err
+	}
+	rest, err := kube.Connect(cluster.Kubeconfig, cluster.Context)
+	if err != nil {
+		return err
+	}
+	config.Cluster = &engine.Cluster{Config: rest, Image: func(ref string) string { return image.Resolve(cluster.Images, ref) }}
+	return nil
+}

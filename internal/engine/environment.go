@@ -1,0 +1,58 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"k8s.io/client-go/rest"
+
+	"squall/internal/mesh"
+	"squall/internal/mesh/kube"
+	"squall/internal/mesh/local"
+	"squall/internal/record"
+)
+
+// The environments.
+const (
+	Local = "local"
+	Kind  = "kind"
+)
+
+// Cluster is the one of an environment on Kubernetes.
+type Cluster struct {
+	Config *rest.Config
+	// Image is what stands for an image of the fixtures.
+	Image func(ref string) string
+}
+
+// environment makes the mesh of a run, and the folder of its processes, "" when they are not on this machine.
+func (c Config) environment(k *Compiled, rec *record.Run) (mesh.Env, string, error) {
+	if c.Env != Local {
+		if c.Cluster == nil {
+			return nil, "", fmt.Errorf("no cluster is given for the environment %s", c.Env)
+		}
+		namespaces := slices.Clone(k.Plan.Namespaces)
+		if k.Plan.NeedsIngress() {
+			namespaces = append(namespaces, mesh.RootNamespace)
+		}
+		env, err := kube.New(kube.Options{
+			Name: c.Env, Config: c.Cluster.Config, Namespaces: namespaces, Image: c.Cluster.Image, RunID: k.RunID,
+		})
+		return env, "", err
+	}
+	dir, err := os.MkdirTemp("", "squall-")
+	if err != nil {
+		return nil, "", fmt.Errorf("folder of the mesh: %w", err)
+	}
+	if dir, err = filepath.EvalSymlinks(dir); err != nil { // so that processes in it can be found by it
+		return nil, "", fmt.Errorf("folder of the mesh: %w", err)
+	}
+	env, err := local.New(local.Options{Tools: c.Tools, Dir: dir, Log: rec.LogPath, Images: k.images})
+	if err != nil {
+		return nil, "", errors.Join(err, os.RemoveAll(dir))
+	}
+	return env, dir, nil
+}
