@@ -254,10 +254,7 @@ func TestResolve(t *testing.T) {
 
 // Every image that a fixture names is made here or known to be pulled.
 func TestFixturesImagesAreKnown(t *testing.T) {
-	known := Upstream()
-	for _, p := range []string{"squall/bookinfo", "squall/issuer"} {
-		known = append(known, p)
-	}
+	known := append(Upstream(), "squall/bookinfo", "squall/issuer")
 	seen := map[string]bool{}
 	err := filepath.WalkDir("../../fixtures", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || filepath.Ext(path) != ".yaml" || strings.Contains(path, "testdata") {

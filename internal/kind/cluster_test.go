@@ -218,7 +218,7 @@ func forget(t *testing.T, o Options) {
 	if !c.Foreign || c.Made {
 		t.Errorf("%+v", c)
 	}
-	if err := Delete(t.Context(), o, false); err == nil || !strings.Contains(err.Error(), "Squall has not made it") {
+	if err := Delete(t.Context(), o, false); err == nil || !strings.Contains(err.Error(), "it is not one that Squall has made") {
 		t.Errorf("removing another's cluster: %v", err)
 	}
 	nodes, err := containers(t.Context(), o.Name)

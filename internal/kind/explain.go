@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"regexp"
+	"slices"
 	"strings"
 
 	"squall/internal/proc"
@@ -73,20 +74,41 @@ func (f *failure) Error() string {
 // Unwrap returns the failure itself.
 func (f *failure) Unwrap() error { return f.err }
 
-// telling is the line of a program's output that says what went wrong: kind and istioctl begin it with a word for it; else the last.
+// telling is what a program's output says went wrong: kind and istioctl begin it with a word for it; else the last line.
 func telling(output string) string {
-	var last string
-	for line := range strings.Lines(output) {
-		line = strings.TrimSpace(line)
-		if rest, ok := strings.CutPrefix(line, "ERROR: "); ok {
-			return rest
-		}
-		if rest, ok := strings.CutPrefix(line, "Error: "); ok {
-			return rest
-		}
-		if line != "" {
-			last = line
+	lines := strings.FieldsFunc(output, func(r rune) bool { return r == '\n' })
+	for i, line := range lines {
+		for _, word := range []string{"ERROR: ", "Error: "} {
+			if rest, ok := strings.CutPrefix(line, word); ok {
+				return withRest(rest, lines[i+1:])
+			}
 		}
 	}
-	return last
+	for _, line := range slices.Backward(lines) {
+		if line = strings.TrimSpace(line); line != "" {
+			return line
+		}
+	}
+	return ""
+}
+
+// withRest is the first line of an error of kind with what is in the lines behind it: the details of a line that ends with a colon, or
+// the output of a command, in place of the long command.
+func withRest(line string, rest []string) string {
+	for i, next := range rest {
+		said, ok := strings.CutPrefix(next, "Command Output: ")
+		before, _, long := strings.Cut(line, `command "`)
+		switch {
+		case ok && long:
+			for _, more := range rest[i+1:] { // what was printed before it failed comes first
+				if !strings.Contains(said, "rror") && strings.Contains(more, "rror") {
+					said = more
+				}
+			}
+			return before + said
+		case strings.HasSuffix(line, ":") && strings.HasPrefix(next, " "):
+			return line + " " + strings.TrimSpace(next)
+		}
+	}
+	return line
 }

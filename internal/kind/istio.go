@@ -32,7 +32,7 @@ const (
 )
 
 //go:embed istio.yaml
-var ownValues []byte //nolint:gochecknoglobals // go:embed takes no other
+var ownValues []byte
 
 // istio is an installation.
 type istio struct {
@@ -70,7 +70,7 @@ func (c *cluster) istioReady(ctx context.Context, client kubernetes.Interface, w
 		return fmt.Errorf("look for istiod: %w", err)
 	}
 	if version := istiodVersion(d); !ours && !sameMinor(version, toolchain.IstioVersion) {
-		return errVersion{version}
+		return versionError{version}
 	}
 	if !available(d) {
 		return errors.New("istiod is not available")
@@ -78,10 +78,10 @@ func (c *cluster) istioReady(ctx context.Context, client kubernetes.Interface, w
 	return nil
 }
 
-// errVersion is an Istio of another minor version that somebody else installed.
-type errVersion struct{ version string }
+// versionError is an Istio of another minor version that somebody else installed.
+type versionError struct{ version string }
 
-func (e errVersion) Error() string {
+func (e versionError) Error() string {
 	return fmt.Sprintf("there is Istio %s, and Squall is made for %s", e.version, toolchain.IstioVersion)
 }
 
@@ -92,7 +92,7 @@ func (c *cluster) installIstio(ctx context.Context, client kubernetes.Interface,
 		return err
 	}
 	err = c.istioReady(ctx, client, wanted, st.Phase == foreign)
-	var other errVersion
+	var other versionError
 	switch {
 	case err == nil || ctx.Err() != nil:
 		return err

@@ -298,7 +298,7 @@ func Delete(ctx context.Context, o Options, force bool) (err error) {
 	}
 	if len(there) > 0 && !owned {
 		err = &Error{"delete the cluster " + c.Name, "delete it with --force, or with: kind delete cluster --name " + c.Name,
-			errors.New("Squall has not made it")}
+			errors.New("it is not one that Squall has made")}
 	}
 	return errors.Join(err, removeFiles(c.kubeconfig(), c.stateFile(), c.configFile()))
 }

@@ -175,6 +175,21 @@ func TestExplain(t *testing.T) {
 	}
 }
 
+// What a program says is told as it says it, without the command that it ran.
+func TestTelling(t *testing.T) {
+	for output, want := range map[string]string{
+		"a\nERROR: failed to create cluster: unable to decode config: yaml: unmarshal errors:\n  line 3: field nodez not found in type v1alpha4.Cluster\n":                                                   "failed to create cluster: unable to decode config: yaml: unmarshal errors: line 3: field nodez not found in type v1alpha4.Cluster",
+		"ERROR: failed to create cluster: command \"docker run x\" failed with error: exit status 125\nCommand Output: 89fbe54f\ndocker: Error response from daemon: Bind failed\n\nRun 'docker run --help'": "failed to create cluster: docker: Error response from daemon: Bind failed",
+		"ERROR: no such cluster": "no such cluster",
+		"one\ntwo\n\n":           "two",
+		"":                       "",
+	} {
+		if got := telling(output); got != want {
+			t.Errorf("%q gives %q, want %q", output, got, want)
+		}
+	}
+}
+
 func TestState(t *testing.T) {
 	c, err := newCluster(Options{Name: "c", Dir: t.TempDir()})
 	if err != nil {

@@ -41,7 +41,7 @@ func (in *installer) entry(r recipe) (entry, error) {
 			return entry{}, &Error{r.name, "run squall in a complete checkout of the project.", fmt.Errorf("read its pin: %w", err)}
 		}
 	}
-	fmt.Fprintf(h, "%s %s/%s", r.pkg, in.goos(), runtime.GOARCH)
+	fmt.Fprintf(h, "%s %s/%s", r.pkg, in.goos, runtime.GOARCH)
 	if r.name == Istioctl { // its flags say what it installs; those of the others say nothing that their pins do not
 		fmt.Fprint(h, r.flags)
 	}

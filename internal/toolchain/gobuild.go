@@ -28,7 +28,7 @@ func (in *installer) goBuild(ctx context.Context, r recipe, e entry, dir string)
 		Args: []string{"build", "-v", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w" + r.flags, "-o", out, r.pkg},
 		Dir:  filepath.Join(in.opts.Root, filepath.Dir(r.pins[0])),
 		Env: append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=readonly", "CGO_ENABLED=0",
-			"GOOS="+in.goos(), "GOARCH="+runtime.GOARCH),
+			"GOOS="+in.goos, "GOARCH="+runtime.GOARCH),
 	}
 	packages := &packageCount{path: e.log}
 	done := in.trackDetail(r, fmt.Sprintf("building %s (first time only, %s)", r.name, r.expect), packages.String)

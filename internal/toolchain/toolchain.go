@@ -155,6 +155,7 @@ func goRecipe(name Name, dir, pkg, expect, also string) recipe {
 type installer struct {
 	opts  Options
 	cache string
+	goos  string     // the operating system that programs are built for
 	mu    sync.Mutex // one Progress call at a time
 }
 
@@ -193,14 +194,18 @@ func newInstaller(opts Options) (*installer, error) {
 	if opts.Progress == nil {
 		opts.Progress = func(Update) {}
 	}
+	goos := runtime.GOOS
+	if opts.Linux {
+		goos = "linux"
+	}
 	if opts.CacheDir != "" {
-		return &installer{opts: opts, cache: opts.CacheDir}, nil
+		return &installer{opts: opts, cache: opts.CacheDir, goos: goos}, nil
 	}
 	dir, err := os.UserCacheDir()
 	if err != nil {
 		return nil, fmt.Errorf("no folder to keep programs in: %w: set HOME or XDG_CACHE_HOME", err)
 	}
-	return &installer{opts: opts, cache: filepath.Join(dir, "squall")}, nil
+	return &installer{opts: opts, cache: filepath.Join(dir, "squall"), goos: goos}, nil
 }
 
 // needed are the recipes of names.
@@ -215,14 +220,6 @@ func needed(names []Name) ([]recipe, error) {
 		}
 	}
 	return slices.DeleteFunc(all, func(r recipe) bool { return !slices.Contains(names, r.name) }), nil
-}
-
-// goos is the operating system that programs are built for.
-func (in *installer) goos() string {
-	if in.opts.Linux {
-		return "linux"
-	}
-	return runtime.GOOS
 }
 
 // all makes programs ready: Envoy's download beside the Go builds, which use every core each and go one after another.
