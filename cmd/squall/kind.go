@@ -153,6 +153,19 @@ func (a *app) kindOptions(f *kindFlags) (kind.Options, toolchain.Options, error)
 	return opts, tools, nil
 }
 
+// kindKubeconfig is the file of the cluster that runs use.
+func kindKubeconfig() (string, error) {
+	dir, err := stateDir()
+	if err != nil {
+		return "", err
+	}
+	file := filepath.Join(dir, "kind", clusterName+".kubeconfig")
+	if _, err := os.Stat(file); err != nil {
+		return "", fmt.Errorf("the cluster of 'squall kind' is not there: give --kubeconfig: %w", err)
+	}
+	return file, nil
+}
+
 // printCluster says how to use a cluster.
 func (a *app) printCluster(c kind.Cluster, to format) error {
 	if to == asJSON {

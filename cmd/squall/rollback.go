@@ -49,8 +49,14 @@ func (a *app) rollbackCommand() *cobra.Command {
 				return err
 			}
 			for _, k := range runs {
-				if kubeconfig == "" && k.man.Env != string(envLocal) {
-					return invalid(fmt.Errorf("run %s was on a %s: give --kubeconfig", k.man.RunID, k.man.Env))
+				if kubeconfig == "" && k.man.Env == string(envKind) {
+					kubeconfig, err = kindKubeconfig()
+				}
+				if err == nil && kubeconfig == "" && k.man.Env != string(envLocal) {
+					err = fmt.Errorf("run %s was on a %s: give --kubeconfig", k.man.RunID, k.man.Env)
+				}
+				if err != nil {
+					return invalid(err)
 				}
 			}
 			var objects *mesh.Objects
@@ -62,7 +68,7 @@ func (a *app) rollbackCommand() *cobra.Command {
 			return a.rollback(c.Context(), runs, objects, to)
 		},
 	}
-	c.Flags().StringVar(&kubeconfig, "kubeconfig", "", "restore through the API of this kubeconfig `FILE`")
+	c.Flags().StringVar(&kubeconfig, "kubeconfig", "", "restore through the API of this kubeconfig `FILE`; without it, of the cluster of 'squall kind'")
 	output(c, &to)
 	return c
 }
