@@ -30,10 +30,13 @@ func (a *app) bring(ctx context.Context, f *runFlags, config *engine.Config) (er
 	if err != nil {
 		return err
 	}
-	rest, err := kube.Connect(cluster.Kubeconfig, cluster.Context)
+	access, err := kube.Connect(cluster.Kubeconfig, cluster.Context)
 	if err != nil {
 		return err
 	}
-	config.Cluster = &engine.Cluster{Config: rest, Image: func(ref string) string { return image.Resolve(cluster.Images, ref) }}
+	for name, to := range f.images {
+		cluster.Images[image.Name(name)] = to
+	}
+	config.Cluster = &engine.Cluster{Access: access, Image: func(ref string) string { return image.Resolve(cluster.Images, ref) }}
 	return nil
 }

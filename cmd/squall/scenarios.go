@@ -53,7 +53,7 @@ func (a *app) addSet(c *cobra.Command, f *planFlags) {
 }
 
 func addImages(c *cobra.Command, images *pairs) {
-	c.Flags().Var(images, "image", "what stands for an image on the local mesh: `IMAGE=PROGRAM`, arguments behind the program")
+	c.Flags().Var(images, "image", "what stands for an image: on the local mesh `IMAGE=PROGRAM`, arguments behind the program, on a cluster another image")
 }
 
 // pairs is a flag that may be given several times, each time as NAME=VALUE. The value may hold anything, commas too.

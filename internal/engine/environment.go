@@ -7,8 +7,6 @@ import (
 	"path/filepath"
 	"slices"
 
-	"k8s.io/client-go/rest"
-
 	"squall/internal/mesh"
 	"squall/internal/mesh/kube"
 	"squall/internal/mesh/local"
@@ -23,7 +21,7 @@ const (
 
 // Cluster is the one of an environment on Kubernetes.
 type Cluster struct {
-	Config *rest.Config
+	Access kube.Access
 	// Image is what stands for an image of the fixtures.
 	Image func(ref string) string
 }
@@ -39,7 +37,7 @@ func (c Config) environment(k *Compiled, rec *record.Run) (mesh.Env, string, err
 			namespaces = append(namespaces, mesh.RootNamespace)
 		}
 		env, err := kube.New(kube.Options{
-			Name: c.Env, Config: c.Cluster.Config, Namespaces: namespaces, Image: c.Cluster.Image, RunID: k.RunID,
+			Name: c.Env, Config: c.Cluster.Access, Namespaces: namespaces, Image: c.Cluster.Image, RunID: k.RunID,
 		})
 		return env, "", err
 	}

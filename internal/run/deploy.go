@@ -53,14 +53,13 @@ func (r *runner) noteFixture() func(mesh.Ref, *unstructured.Unstructured) error 
 }
 
 // takeDown takes back what the fixtures brought to a mesh that outlives the run. It does not wait until pods are gone.
-func (r *runner) takeDown(ctx context.Context) error {
+func (r *runner) takeDown(ctx context.Context) {
 	if r.objects == nil {
-		return nil
+		return
 	}
 	if err := r.journal.Undo(ctx, r.objects, func(e Entry) bool { return e.Phase == fixturesPhase }); err != nil {
 		r.man.Rollback.Errors = append(r.man.Rollback.Errors, "fixtures: "+err.Error())
 	}
-	return nil
 }
 
 // survey saves the proxies and their configuration as they are before anything is changed.

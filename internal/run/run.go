@@ -194,7 +194,8 @@ func (r *runner) end(failure error) error {
 func (r *runner) down(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackWithin)
 	defer cancel()
-	return errors.Join(r.takeDown(ctx), r.Env.Down(ctx))
+	r.takeDown(ctx)
+	return r.Env.Down(ctx)
 }
 
 func (r *runner) since() float64 { return time.Since(r.base).Seconds() }

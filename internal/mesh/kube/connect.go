@@ -7,8 +7,11 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
+// Access is how a cluster's API is reached.
+type Access = *rest.Config
+
 // Connect reads a kubeconfig, empty for the user's own, and takes the context, empty for its current one. Nothing is sent yet.
-func Connect(kubeconfig, context string) (*rest.Config, error) {
+func Connect(kubeconfig, context string) (Access, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = kubeconfig
 	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: context}).ClientConfig()

@@ -34,11 +34,9 @@ func (f *follower) run(ctx context.Context) error {
 	for attempt := 0; ; {
 		before := f.last
 		err := f.once(ctx)
-		if ctx.Err() != nil || apierrors.IsNotFound(err) {
-			return nil
-		}
-		if gone, e := f.gone(ctx); gone || e != nil {
-			return e
+		gone, look := f.gone(ctx)
+		if gone || look != nil {
+			return look
 		}
 		if f.last.After(before) {
 			attempt = 0
@@ -60,7 +58,9 @@ func (f *follower) run(ctx context.Context) error {
 func (f *follower) gone(ctx context.Context) (bool, error) {
 	p, err := f.mesh.objects.Kube.CoreV1().Pods(f.key.namespace).Get(ctx, f.key.name, metav1.GetOptions{})
 	switch {
-	case apierrors.IsNotFound(err) || ctx.Err() != nil:
+	case ctx.Err() != nil:
+		return true, nil //nolint:nilerr // who ended the context knows why
+	case apierrors.IsNotFound(err):
 		return true, nil
 	case err != nil:
 		return false, fmt.Errorf("pod %s: %w", f.key, err)
