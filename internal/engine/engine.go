@@ -61,7 +61,7 @@ func (c Config) compile(s *scenario.Scenario, tag string) (*Compiled, error) {
 	}
 	maps.Copy(images, c.Images)
 	var honours func([]*unstructured.Unstructured) []plan.Unhonoured
-	if c.Env == Local {
+	if isLocal(c.Env) {
 		var err error
 		if honours, err = honour(images); err != nil {
 			return nil, err
@@ -98,7 +98,7 @@ func honour(images map[string]string) (func([]*unstructured.Unstructured) []plan
 
 // Available says what this machine would have to bring for the plan and does not: *toolchain.Error values, joined.
 func (k *Compiled) Available() error {
-	if k.env != Local {
+	if !isLocal(k.env) {
 		return nil // nodes pull what they do not have
 	}
 	var objects []map[string]any

@@ -19,6 +19,9 @@ const (
 	Kind  = "kind"
 )
 
+// isLocal takes no environment for the local one.
+func isLocal(env string) bool { return env == "" || env == Local }
+
 // Cluster is the one of an environment on Kubernetes.
 type Cluster struct {
 	Access kube.Access
@@ -28,7 +31,7 @@ type Cluster struct {
 
 // environment makes the mesh of a run, and the folder of its processes, "" when they are not on this machine.
 func (c Config) environment(k *Compiled, rec *record.Run) (mesh.Env, string, error) {
-	if c.Env != Local {
+	if !isLocal(c.Env) {
 		if c.Cluster == nil {
 			return nil, "", fmt.Errorf("no cluster is given for the environment %s", c.Env)
 		}
