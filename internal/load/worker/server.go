@@ -106,6 +106,8 @@ func (s *Server) readLoad(body io.Reader) (loadRequest, int, error) {
 }
 
 func (s *Server) load(w http.ResponseWriter, r *http.Request) {
+	// What is left of this request on the connection would end the load of the next one.
+	w.Header().Set("Connection", "close")
 	control := http.NewResponseController(w)
 	if err := control.EnableFullDuplex(); err != nil {
 		refuse(w, http.StatusInternalServerError, fmt.Errorf("the connection cannot be read while it is written to: %w", err))
