@@ -6,8 +6,7 @@ import (
 
 	"squall/internal/engine"
 	"squall/internal/image"
-	"squall/internal/kind"
-	"squall/internal/mesh/kube"
+	"squall/internal/mesh"
 )
 
 // bring makes ready what the runs' environment needs: programs, or a cluster.
@@ -19,18 +18,11 @@ func (a *app) bring(ctx context.Context, f *runFlags, config *engine.Config) (er
 	if f.jobs > 1 {
 		return errors.New("runs on one cluster are one after another: leave --jobs out")
 	}
-	opts, tools, err := a.kindOptions(&kindFlags{name: clusterName})
+	cluster, err := a.ensureKind(ctx, &kindFlags{name: clusterName})
 	if err != nil {
 		return err
 	}
-	if err := opts.Prepare(ctx, tools); err != nil {
-		return err
-	}
-	cluster, err := kind.Ensure(ctx, opts)
-	if err != nil {
-		return err
-	}
-	access, err := kube.Connect(cluster.Kubeconfig, cluster.Context)
+	access, err := mesh.Connect(cluster.Kubeconfig, cluster.Context)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -43,14 +44,7 @@ func (a *app) kindUpCommand() *cobra.Command {
 		Example: "  squall kind up\n  export KUBECONFIG=$(squall kind up -o json | jq -r .kubeconfig)",
 		RunE: func(c *cobra.Command, _ []string) error {
 			begin := time.Now()
-			opts, tools, err := a.kindOptions(f)
-			if err == nil {
-				err = opts.Prepare(c.Context(), tools)
-			}
-			if err != nil {
-				return environment(err)
-			}
-			cluster, err := kind.Ensure(c.Context(), opts)
+			cluster, err := a.ensureKind(c.Context(), f)
 			if err != nil {
 				return environment(err)
 			}
@@ -134,12 +128,12 @@ func (a *app) kindOptions(f *kindFlags) (kind.Options, toolchain.Options, error)
 	if err != nil {
 		return kind.Options{}, tools, err
 	}
-	dir, err := stateDir()
+	dir, err := kindDir()
 	if err != nil {
 		return kind.Options{}, tools, err
 	}
 	opts := kind.Options{
-		Name: f.name, Dir: filepath.Join(dir, "kind"), Config: filepath.Join(tools.Root, "kind-config.yaml"), Progress: tools.Progress,
+		Name: f.name, Dir: dir, Config: filepath.Join(tools.Root, "kind-config.yaml"), Progress: tools.Progress,
 	}
 	opts.FromEnvironment(os.Getenv)
 	for _, flag := range []struct {
@@ -153,13 +147,31 @@ func (a *app) kindOptions(f *kindFlags) (kind.Options, toolchain.Options, error)
 	return opts, tools, nil
 }
 
+// ensureKind makes the cluster ready, with all that this takes.
+func (a *app) ensureKind(ctx context.Context, f *kindFlags) (kind.Cluster, error) {
+	opts, tools, err := a.kindOptions(f)
+	if err == nil {
+		err = opts.Prepare(ctx, tools)
+	}
+	if err != nil {
+		return kind.Cluster{}, err
+	}
+	return kind.Ensure(ctx, opts)
+}
+
+// kindDir is the folder of what Squall knows of its clusters.
+func kindDir() (string, error) {
+	dir, err := stateDir()
+	return filepath.Join(dir, "kind"), err
+}
+
 // kindKubeconfig is the file of the cluster that runs use.
 func kindKubeconfig() (string, error) {
-	dir, err := stateDir()
+	dir, err := kindDir()
 	if err != nil {
 		return "", err
 	}
-	file := filepath.Join(dir, "kind", clusterName+".kubeconfig")
+	file := kind.Options{Name: clusterName, Dir: dir}.Kubeconfig()
 	if _, err := os.Stat(file); err != nil {
 		return "", fmt.Errorf("the cluster of 'squall kind' is not there: give --kubeconfig: %w", err)
 	}

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"squall/internal/engine"
 	"squall/internal/mesh"
@@ -74,9 +73,9 @@ func (a *app) rollbackCommand() *cobra.Command {
 }
 
 func connect(kubeconfig string) (*mesh.Objects, error) {
-	cfg, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	cfg, err := mesh.Connect(kubeconfig, "")
 	if err != nil {
-		return nil, fmt.Errorf("kubeconfig %s: %w", kubeconfig, err)
+		return nil, err
 	}
 	return mesh.NewObjects(cfg)
 }

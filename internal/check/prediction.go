@@ -3,13 +3,10 @@ package check
 import (
 	"fmt"
 	"math"
-	"slices"
 	"sort"
 	"strconv"
 
 	"gonum.org/v1/gonum/stat/distuv"
-
-	"squall/internal/record"
 )
 
 // acceptAt is the confidence of the range in which a share has to lie that is predicted: of 100,000 right predictions one is refused.
@@ -103,7 +100,7 @@ func (j *runJudge) predict(spec PhaseSpec) []Outcome {
 		r := j.book.read(m, spec.Name, confidence)
 		o.Measures = []Measure{m.report(r)}
 		load := j.book.phase(spec.Name).load
-		if lostOne(load) && !m.estimated() {
+		if load.Lost == "" && load.HasLost() && !m.estimated() {
 			continue // how many calls there would have been is not known; the report says that a worker was lost
 		}
 		if load.Interrupted != "" && r.missing == "" {
@@ -162,9 +159,4 @@ func figure(v float64, unit string) string {
 		s += "s"
 	}
 	return s
-}
-
-// lostOne says whether a load went on without one of its workers.
-func lostOne(l record.Load) bool {
-	return l.Lost == "" && slices.ContainsFunc(l.Workers, func(w record.WorkerLoad) bool { return w.Lost != "" })
 }

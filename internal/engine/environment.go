@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"squall/internal/mesh"
 	"squall/internal/mesh/kube"
@@ -24,7 +23,7 @@ func isLocal(env string) bool { return env == "" || env == Local }
 
 // Cluster is the one of an environment on Kubernetes.
 type Cluster struct {
-	Access kube.Access
+	Access mesh.Access
 	// Image is what stands for an image of the fixtures.
 	Image func(ref string) string
 }
@@ -35,12 +34,8 @@ func (c Config) environment(k *Compiled, rec *record.Run) (mesh.Env, string, err
 		if c.Cluster == nil {
 			return nil, "", fmt.Errorf("no cluster is given for the environment %s", c.Env)
 		}
-		namespaces := slices.Clone(k.Plan.Namespaces)
-		if k.Plan.NeedsIngress() {
-			namespaces = append(namespaces, mesh.RootNamespace)
-		}
 		env, err := kube.New(kube.Options{
-			Name: c.Env, Config: c.Cluster.Access, Namespaces: namespaces, Image: c.Cluster.Image, RunID: k.RunID,
+			Name: c.Env, Config: c.Cluster.Access, Namespaces: k.Plan.ProxyNamespaces(), Image: c.Cluster.Image, RunID: k.RunID,
 		})
 		return env, "", err
 	}

@@ -16,12 +16,11 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
-	"k8s.io/client-go/tools/clientcmd"
 	clientwatch "k8s.io/client-go/tools/watch"
 
 	"squall/internal/image"
+	"squall/internal/mesh"
 	"squall/internal/toolchain"
 )
 
@@ -29,24 +28,15 @@ const apiPoll = 250 * time.Millisecond
 
 // client speaks to the cluster of Squall's kubeconfig.
 func (c *cluster) client() (kubernetes.Interface, error) {
-	config, err := c.restConfig()
+	config, err := mesh.Connect(c.Kubeconfig(), c.context())
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("cluster %s: %w", c.Name, err)
 	}
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("API of the cluster %s: %w", c.Name, err)
 	}
 	return client, nil
-}
-
-func (c *cluster) restConfig() (*rest.Config, error) {
-	loader := &clientcmd.ClientConfigLoadingRules{ExplicitPath: c.kubeconfig()}
-	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(loader, &clientcmd.ConfigOverrides{CurrentContext: c.context()}).ClientConfig()
-	if err != nil {
-		return nil, fmt.Errorf("kubeconfig of the cluster %s: %w", c.Name, err)
-	}
-	return config, nil
 }
 
 // nodesReady fails unless there are nodes and all of them are ready.
@@ -125,11 +115,11 @@ func awaitIstiod(ctx context.Context, client kubernetes.Interface) error {
 	list := &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			o.FieldSelector = only
-			return client.AppsV1().Deployments(istioNamespace).List(ctx, o)
+			return client.AppsV1().Deployments(mesh.RootNamespace).List(ctx, o)
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 			o.FieldSelector = only
-			return client.AppsV1().Deployments(istioNamespace).Watch(ctx, o)
+			return client.AppsV1().Deployments(mesh.RootNamespace).Watch(ctx, o)
 		},
 	}
 	_, err := clientwatch.UntilWithSync(ctx, list, &appsv1.Deployment{}, nil, func(e watch.Event) (bool, error) {
@@ -161,7 +151,7 @@ func (c *cluster) describe(ctx context.Context, client kubernetes.Interface) (Cl
 	}
 	st, err := c.readState()
 	return Cluster{
-		Name: c.Name, Kubeconfig: c.kubeconfig(), Context: c.context(), Kubernetes: version.GitVersion, Istio: istio,
+		Name: c.Name, Kubeconfig: c.Kubeconfig(), Context: c.context(), Kubernetes: version.GitVersion, Istio: istio,
 		Images: image.Mapping(c.Images), Made: c.made, Foreign: st.Phase == foreign,
 	}, err
 }

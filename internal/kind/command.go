@@ -2,7 +2,6 @@ package kind
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -35,19 +34,10 @@ func (c *cluster) command(ctx context.Context, t task, program string, args ...s
 		done := toolchain.Track(c.Progress, c.update(t.activity), detail)
 		defer func() { done(err) }()
 	}
-	group := proc.NewGroup(nil)
-	p, err := group.Start(ctx, proc.Spec{
+	err = proc.Run(ctx, proc.Spec{
 		Name: what, Path: program, Args: args, Env: environment(os.Environ()), LogFile: log, Contain: true,
 	})
-	if err != nil {
-		return explain(what, errors.Join(err, group.StopAll(ctx)), "")
-	}
-	select {
-	case <-p.Done():
-	case <-ctx.Done():
-		err = fmt.Errorf("%s: %w", what, context.Cause(ctx))
-	}
-	if err = errors.Join(err, group.StopAll(ctx)); err == nil || ctx.Err() != nil {
+	if err == nil || ctx.Err() != nil {
 		return err
 	}
 	return explain(what, err, readLog(log))

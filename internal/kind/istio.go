@@ -19,14 +19,13 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 
-	"squall/internal/image"
+	"squall/internal/mesh"
 	"squall/internal/toolchain"
 )
 
 const (
-	istioNamespace = "istio-system"
-	istiod         = "istiod"
-	// installedAnnotation of istioNamespace says what was installed to the end: istio.mark.
+	istiod = "istiod"
+	// installedAnnotation of the root namespace says what was installed to the end: istio.mark.
 	installedAnnotation = "squall.dev/istio"
 	pullPoll            = 2 * time.Second
 )
@@ -57,7 +56,7 @@ func (c *cluster) wantedIstio() (istio, error) {
 // istioReady fails unless the installation is there and istiod is ready. On a cluster that somebody else made, an Istio that
 // somebody else installed is as good when it is of the same minor version.
 func (c *cluster) istioReady(ctx context.Context, client kubernetes.Interface, wanted istio, foreign bool) error {
-	ns, err := client.CoreV1().Namespaces().Get(ctx, istioNamespace, metav1.GetOptions{})
+	ns, err := client.CoreV1().Namespaces().Get(ctx, mesh.RootNamespace, metav1.GetOptions{})
 	if err != nil {
 		return fmt.Errorf("look for Istio: %w", err)
 	}
@@ -65,7 +64,7 @@ func (c *cluster) istioReady(ctx context.Context, client kubernetes.Interface, w
 	if mark != wanted.mark && (ours || !foreign) {
 		return fmt.Errorf("Istio is installed as %q, and %q is wanted", mark, wanted.mark) //nolint:staticcheck // a name
 	}
-	d, err := client.AppsV1().Deployments(istioNamespace).Get(ctx, istiod, metav1.GetOptions{})
+	d, err := client.AppsV1().Deployments(mesh.RootNamespace).Get(ctx, istiod, metav1.GetOptions{})
 	if err != nil {
 		return fmt.Errorf("look for istiod: %w", err)
 	}
@@ -103,7 +102,7 @@ func (c *cluster) installIstio(ctx context.Context, client kubernetes.Interface,
 	if err := os.WriteFile(own, ownValues, 0o600); err != nil {
 		return fmt.Errorf("values of Istio: %w", err)
 	}
-	args := []string{"install", "-y", "--kubeconfig", c.kubeconfig(), "--context", c.context(), "-f", own}
+	args := []string{"install", "-y", "--kubeconfig", c.Kubeconfig(), "--context", c.context(), "-f", own}
 	if c.IstioValues != "" {
 		args = append(args, "-f", c.IstioValues)
 	}
@@ -114,7 +113,7 @@ func (c *cluster) installIstio(ctx context.Context, client kubernetes.Interface,
 		return err
 	}
 	patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, installedAnnotation, wanted.mark)
-	_, err = client.CoreV1().Namespaces().Patch(ctx, istioNamespace, types.MergePatchType, []byte(patch), metav1.PatchOptions{FieldManager: "squall"})
+	_, err = client.CoreV1().Namespaces().Patch(ctx, mesh.RootNamespace, types.MergePatchType, []byte(patch), metav1.PatchOptions{FieldManager: mesh.FieldManager})
 	if err != nil {
 		return fmt.Errorf("note that Istio is installed: %w", err)
 	}
@@ -130,7 +129,7 @@ func (c *cluster) istioctl(ctx context.Context, client kubernetes.Interface, arg
 	var wg sync.WaitGroup
 	defer wg.Wait() // after cancel, which is deferred again below
 	wg.Go(func() {
-		if err := unpulled(ctx, client, istioNamespace); err != nil {
+		if err := unpulled(ctx, client, mesh.RootNamespace); err != nil {
 			cancel(err)
 		}
 	})
@@ -164,9 +163,7 @@ func unpulled(ctx context.Context, client kubernetes.Interface, namespace string
 // istiodVersion is the tag of istiod's image.
 func istiodVersion(d *appsv1.Deployment) string {
 	for _, container := range d.Spec.Template.Spec.Containers {
-		if image.Name(container.Image) != container.Image || strings.Contains(container.Image, ":") {
-			_, tag, _ := strings.Cut(container.Image[strings.LastIndexByte(container.Image, '/')+1:], ":")
-			tag, _, _ = strings.Cut(tag, "@")
+		if tag := mesh.ImageTag(container.Image); tag != "" {
 			return tag
 		}
 	}
@@ -184,7 +181,7 @@ func sameMinor(a, b string) bool {
 
 // istioVersion is that of the cluster's istiod; empty when there is none.
 func istioVersion(ctx context.Context, client kubernetes.Interface) (string, error) {
-	d, err := client.AppsV1().Deployments(istioNamespace).Get(ctx, istiod, metav1.GetOptions{})
+	d, err := client.AppsV1().Deployments(mesh.RootNamespace).Get(ctx, istiod, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return "", nil
 	}

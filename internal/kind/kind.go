@@ -112,7 +112,8 @@ func newCluster(o Options) (*cluster, error) {
 	return &cluster{Options: o}, nil
 }
 
-func (c *cluster) kubeconfig() string { return filepath.Join(c.Dir, c.Name+".kubeconfig") }
+// Kubeconfig is the file of the cluster's kubeconfig.
+func (o Options) Kubeconfig() string { return filepath.Join(o.Dir, o.Name+".kubeconfig") }
 
 // context is the name that kind gives the cluster in a kubeconfig.
 func (c *cluster) context() string { return "kind-" + c.Name }
@@ -226,7 +227,7 @@ func (c *cluster) revive(ctx context.Context, nodes []container) (client kuberne
 			return nil, err
 		}
 	}
-	err = c.command(ctx, task{log: "kubeconfig"}, c.Tools.Kind, "export", "kubeconfig", "--name", c.Name, "--kubeconfig", c.kubeconfig())
+	err = c.command(ctx, task{log: "kubeconfig"}, c.Tools.Kind, "export", "kubeconfig", "--name", c.Name, "--kubeconfig", c.Kubeconfig())
 	if err != nil {
 		return nil, err
 	}
@@ -245,7 +246,7 @@ func (c *cluster) create(ctx context.Context) (kubernetes.Interface, error) {
 	if err := c.writeState(state{Phase: making}); err != nil {
 		return nil, err
 	}
-	args := []string{"create", "cluster", "--name", c.Name, "--config", config, "--kubeconfig", c.kubeconfig()}
+	args := []string{"create", "cluster", "--name", c.Name, "--config", config, "--kubeconfig", c.Kubeconfig()}
 	if c.NodeImage != "" {
 		args = append(args, "--image", c.NodeImage)
 	}
@@ -300,7 +301,7 @@ func Delete(ctx context.Context, o Options, force bool) (err error) {
 		err = &Error{"delete the cluster " + c.Name, "delete it with --force, or with: kind delete cluster --name " + c.Name,
 			errors.New("it is not one that Squall has made")}
 	}
-	return errors.Join(err, removeFiles(c.kubeconfig(), c.stateFile(), c.configFile()))
+	return errors.Join(err, removeFiles(c.Kubeconfig(), c.stateFile(), c.configFile()))
 }
 
 // remove deletes the containers, and sees to it that they stay away. Docker ends what it was asked for also when who asked was killed:
@@ -313,7 +314,7 @@ func (c *cluster) remove(ctx context.Context, activity string) (err error) {
 	tick := time.NewTicker(removePoll)
 	defer tick.Stop()
 	for gone := 0; gone < removeLooks; {
-		err := c.command(ctx, task{log: "delete"}, c.Tools.Kind, "delete", "cluster", "--name", c.Name, "--kubeconfig", c.kubeconfig())
+		err := c.command(ctx, task{log: "delete"}, c.Tools.Kind, "delete", "cluster", "--name", c.Name, "--kubeconfig", c.Kubeconfig())
 		there, ask := containers(ctx, c.Name)
 		if ask != nil {
 			return errors.Join(err, ask)

@@ -88,16 +88,3 @@ func nodeImages(ctx context.Context, node string) ([]string, error) {
 	}
 	return out, nil
 }
-
-// Load gives images to the nodes of a cluster that is ready, unless they have them.
-func Load(ctx context.Context, o Options) error {
-	c, err := newCluster(o)
-	if err != nil {
-		return err
-	}
-	client, err := c.client()
-	if err != nil {
-		return err
-	}
-	return c.load(ctx, client)
-}

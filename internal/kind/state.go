@@ -8,13 +8,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
-	"time"
 
 	"squall/internal/toolchain"
 )
-
-const lockPoll = 100 * time.Millisecond
 
 // phase is how far the making of a cluster has come.
 type phase string
@@ -70,43 +66,15 @@ func (c *cluster) writeState(s state) (err error) {
 	return os.Rename(f.Name(), c.stateFile())
 }
 
-// lock waits until no other run works at the cluster. The kernel drops the lock of a run that dies.
+// lock waits until no other run works at the cluster.
 func (c *cluster) lock(ctx context.Context) (unlock func() error, err error) {
-	f, err := os.OpenFile(filepath.Join(c.Dir, c.Name+".lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	unlock, err = toolchain.Lock(ctx, filepath.Join(c.Dir, c.Name+".lock"), 0o600, func() func(error) {
+		return toolchain.Track(c.Progress, c.update("waiting for another run that works at the cluster "+c.Name), nothing)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("lock of the cluster %s: %w", c.Name, err)
 	}
-	locked, err := tryLock(f)
-	if locked {
-		return f.Close, nil
-	}
-	done := toolchain.Track(c.Progress, c.update("waiting for another run that works at the cluster "+c.Name), nothing)
-	defer func() { done(err) }()
-	ticker := time.NewTicker(lockPoll)
-	defer ticker.Stop()
-	for err == nil {
-		select {
-		case <-ctx.Done():
-			return nil, errors.Join(context.Cause(ctx), f.Close())
-		case <-ticker.C:
-		}
-		if locked, err = tryLock(f); locked {
-			return f.Close, nil
-		}
-	}
-	return nil, errors.Join(err, f.Close())
-}
-
-// tryLock takes the lock if it is free.
-func tryLock(f *os.File) (bool, error) {
-	err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	if errors.Is(err, syscall.EWOULDBLOCK) || errors.Is(err, syscall.EINTR) {
-		return false, nil
-	}
-	if err != nil {
-		return false, &fs.PathError{Op: "lock", Path: f.Name(), Err: err}
-	}
-	return true, nil
+	return unlock, nil
 }
 
 // removeFiles removes files that may not be there.

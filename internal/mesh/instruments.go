@@ -43,24 +43,22 @@ func Instrument(name, namespace string, selector map[string]string, settings map
 	if len(selector) > 0 {
 		spec["workloadSelector"] = map[string]any{"labels": selector}
 	}
-	u := &unstructured.Unstructured{}
-	u.Object = normal(map[string]any{
+	return Literal(map[string]any{
 		"apiVersion": "networking.istio.io/v1alpha3", "kind": "EnvoyFilter",
 		"metadata": map[string]any{"name": name, "namespace": namespace}, "spec": spec,
 	})
-	return u
 }
 
 // RequestID makes proxies tell their callers the request id, which joins a call with its access log entries.
 func RequestID() map[string]any { return map[string]any{"always_set_request_id_in_response": true} }
 
-// normal gives a literal the types that decoded JSON has.
-func normal(o map[string]any) map[string]any {
+// Literal is an object written in the code, with the types that decoded JSON has.
+func Literal(o map[string]any) *unstructured.Unstructured {
 	b, err := json.Marshal(o)
 	if err != nil {
 		panic(err) // a literal of strings, numbers and booleans can be encoded
 	}
 	var out map[string]any
 	_ = json.Unmarshal(b, &out) // what was just encoded can be decoded
-	return out
+	return &unstructured.Unstructured{Object: out}
 }

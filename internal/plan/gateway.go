@@ -22,6 +22,14 @@ func (p *Plan) NeedsIngress() bool {
 	})
 }
 
+// ProxyNamespaces are those whose proxies the plan has to do with.
+func (p *Plan) ProxyNamespaces() []string {
+	if p.NeedsIngress() {
+		return append(slices.Clone(p.Namespaces), mesh.RootNamespace)
+	}
+	return p.Namespaces
+}
+
 func selectsIngress(u *unstructured.Unstructured) bool {
 	if u.GetKind() != "Gateway" || u.GroupVersionKind().Group != "networking.istio.io" {
 		return false

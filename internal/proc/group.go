@@ -161,3 +161,18 @@ func (g *Group) StopAll(ctx context.Context) error {
 	}
 	return errors.Join(errs...)
 }
+
+// Run runs a program to its end in a group of its own. When ctx is done, it and, where spec says Contain, all that it has started are ended,
+// and the error has the context's cause.
+func Run(ctx context.Context, spec Spec) error {
+	group := NewGroup(nil)
+	p, err := group.Start(ctx, spec)
+	if err == nil {
+		select {
+		case <-p.Done():
+		case <-ctx.Done():
+			err = fmt.Errorf("%s: %w", spec.Name, context.Cause(ctx))
+		}
+	}
+	return errors.Join(err, group.StopAll(ctx))
+}

@@ -116,7 +116,7 @@ func (r *runner) undo(ctx context.Context, failure error) record.Rollback {
 // were not there before, it can only be awaited that they acknowledge all.
 func (r *runner) awaitBack(ctx context.Context) error {
 	if r.workloads {
-		proxies, err := awaitReady(ctx, r.Env, r.objects, namespaces(r.Plan))
+		proxies, err := awaitReady(ctx, r.Env, r.objects, r.Plan.ProxyNamespaces())
 		if err == nil {
 			err = r.enlist(ctx, proxies)
 		}

@@ -48,7 +48,7 @@ func (r *runner) applyChanges(ctx context.Context, p *plan.Phase) (sent time.Tim
 		return sent, nil
 	}
 	r.workloads = true
-	proxies, err := awaitReady(ctx, r.Env, r.objects, namespaces(r.Plan))
+	proxies, err := awaitReady(ctx, r.Env, r.objects, r.Plan.ProxyNamespaces())
 	if err != nil {
 		return sent, err
 	}

@@ -3,7 +3,6 @@ package run
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -46,7 +45,7 @@ func Deploy(
 			return objects, nil, fmt.Errorf("fixtures: %w", err)
 		}
 	}
-	proxies, err := awaitReady(ctx, env, objects, namespaces(p))
+	proxies, err := awaitReady(ctx, env, objects, p.ProxyNamespaces())
 	return objects, proxies, err
 }
 
@@ -56,7 +55,7 @@ func prepare(env mesh.Env, p *plan.Plan) ([]*unstructured.Unstructured, error) {
 	if !ok {
 		return p.Fixtures, nil
 	}
-	out := shared.Instruments(namespaces(p))
+	out := shared.Instruments(p.ProxyNamespaces())
 	for _, o := range p.Fixtures {
 		o = o.DeepCopy()
 		if err := shared.Prepare(o); err != nil {
@@ -88,14 +87,6 @@ func (d *deployment) apply(ctx context.Context, u *unstructured.Unstructured, ma
 	}
 	_, err := d.objects.Apply(ctx, u)
 	return err
-}
-
-// namespaces are those whose proxies the plan has to do with.
-func namespaces(p *plan.Plan) []string {
-	if p.NeedsIngress() {
-		return append(slices.Clone(p.Namespaces), mesh.RootNamespace)
-	}
-	return p.Namespaces
 }
 
 // awaitReady waits until the workloads of the namespaces serve and every proxy knows them, and returns the proxies.

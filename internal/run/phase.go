@@ -70,7 +70,7 @@ func (r *runner) phase(ctx context.Context, p *plan.Phase) error {
 	}
 	r.dismiss(*result)
 	err = errors.Join(loadErr, r.Record.WriteLoad(p.Name, *result), r.unchanged(gather), r.sameProxies(gather))
-	if err != nil || !hasLost(*result) {
+	if err != nil || !result.HasLost() {
 		return err
 	}
 	return r.replace(ctx)

@@ -86,11 +86,6 @@ func (r *runner) sameProxies(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// hasLost says whether a worker of the load was lost.
-func hasLost(l record.Load) bool {
-	return slices.ContainsFunc(l.Workers, func(w record.WorkerLoad) bool { return w.Lost != "" })
-}
-
 // dismiss takes the pods of lost workers from the proxies that have to be the same after the load.
 func (r *runner) dismiss(l record.Load) {
 	r.proxies = slices.DeleteFunc(slices.Clone(r.proxies), func(p record.Proxy) bool {
@@ -101,7 +96,7 @@ func (r *runner) dismiss(l record.Load) {
 // replace waits until the load generator is whole again, after a load that could do without a worker.
 func (r *runner) replace(ctx context.Context) error {
 	r.workloads = true
-	proxies, err := awaitReady(ctx, r.Env, r.objects, namespaces(r.Plan))
+	proxies, err := awaitReady(ctx, r.Env, r.objects, r.Plan.ProxyNamespaces())
 	if err != nil {
 		return fmt.Errorf("after a worker was lost: %w", err)
 	}

@@ -152,7 +152,15 @@ func (in *installer) lock(ctx context.Context, r recipe, e entry) (unlock func()
 	if err := os.MkdirAll(filepath.Dir(e.dir), 0o755); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(e.dir+".lock", os.O_CREATE|os.O_RDWR, 0o644)
+	return Lock(ctx, e.dir+".lock", 0o644, func() func(error) {
+		return in.track(r, func() string { return fmt.Sprintf("waiting for another run that makes %s ready", r.name) })
+	})
+}
+
+// Lock waits until no other process holds the lock of that file, which is made with the mode when it is not there. The kernel drops the
+// lock of a process that dies. waiting is called when there is something to wait for; what it returns, when that is over.
+func Lock(ctx context.Context, path string, mode fs.FileMode, waiting func() (done func(error))) (unlock func() error, err error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, mode)
 	if err != nil {
 		return nil, err
 	}
@@ -160,7 +168,7 @@ func (in *installer) lock(ctx context.Context, r recipe, e entry) (unlock func()
 	if locked {
 		return f.Close, nil
 	}
-	done := in.track(r, func() string { return fmt.Sprintf("waiting for another run that makes %s ready", r.name) })
+	done := waiting()
 	defer func() { done(err) }()
 	ticker := time.NewTicker(lockPoll)
 	defer ticker.Stop()

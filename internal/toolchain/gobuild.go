@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -53,20 +54,13 @@ func (in *installer) run(ctx context.Context, r recipe, e entry, spec proc.Spec)
 	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
 	spec.Contain = true // compilers are grandchildren
 	spec.Env = append(spec.Env, "TMPDIR="+tmp, "GOTMPDIR="+tmp)
-	group := proc.NewGroup(nil)
-	p, err := group.Start(ctx, spec)
-	if err != nil {
-		return explain(r, errors.Join(err, group.StopAll(ctx)), "")
-	}
-	select {
-	case <-p.Done():
-	case <-ctx.Done():
-		err = fmt.Errorf("%s: %w", spec.Name, context.Cause(ctx))
-	}
-	if err = errors.Join(err, group.StopAll(ctx)); err == nil || ctx.Err() != nil {
+	if err = proc.Run(ctx, spec); err == nil || ctx.Err() != nil {
 		return err
 	}
 	output, readErr := os.ReadFile(e.log)
+	if errors.Is(readErr, fs.ErrNotExist) {
+		readErr = nil // it did not even start
+	}
 	return explain(r, errors.Join(err, readErr), string(output))
 }
 

@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -23,7 +24,7 @@ func (m *Mesh) Instruments(namespaces []string) []*unstructured.Unstructured {
 	for _, where := range []string{"SIDECAR_INBOUND", "SIDECAR_OUTBOUND", "GATEWAY"} {
 		settings[where] = map[string]any{"access_log": []any{accessLog()}}
 		if where != "SIDECAR_INBOUND" {
-			settings[where]["always_set_request_id_in_response"] = true
+			maps.Copy(settings[where], mesh.RequestID())
 		}
 	}
 	var out []*unstructured.Unstructured

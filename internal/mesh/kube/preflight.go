@@ -88,7 +88,7 @@ func (m *Mesh) istio(ctx context.Context) error {
 	}
 	version := strings.TrimSpace(string(body))
 	if c := p.Spec.Containers; len(c) > 0 {
-		if _, tag, ok := strings.Cut(c[0].Image, ":"); ok {
+		if tag := mesh.ImageTag(c[0].Image); tag != "" {
 			version = tag
 		}
 	}

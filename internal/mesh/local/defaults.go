@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-
 	"squall/internal/mesh"
 )
 
@@ -19,7 +17,7 @@ func (m *Mesh) createDefaults(ctx context.Context) error {
 		}}},
 		requestIDFilter(),
 	} {
-		if _, err := m.objects.Apply(ctx, &unstructured.Unstructured{Object: normal(o)}); err != nil {
+		if _, err := m.objects.Apply(ctx, mesh.Literal(o)); err != nil {
 			return err
 		}
 	}
@@ -28,13 +26,6 @@ func (m *Mesh) createDefaults(ctx context.Context) error {
 
 func requestIDFilter() object {
 	return mesh.Instrument("squall-request-id", mesh.RootNamespace, nil, map[string]map[string]any{"SIDECAR_OUTBOUND": mesh.RequestID(), "GATEWAY": mesh.RequestID()}).Object
-}
-
-// normal gives a literal the types that decoded JSON has.
-func normal(o object) object {
-	var out object
-	_ = json.Unmarshal([]byte(mustJSON(o)), &out) // what was just encoded can be decoded
-	return out
 }
 
 // mustJSON encodes a literal of this package.

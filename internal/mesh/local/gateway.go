@@ -29,7 +29,7 @@ func isGateway(meta *metav1.ObjectMeta) bool {
 func (m *Mesh) BringIngress(ctx context.Context) error {
 	account := object{"apiVersion": "v1", "kind": "ServiceAccount", "metadata": object{"name": mesh.IngressGateway, "namespace": mesh.RootNamespace}}
 	for _, u := range []*unstructured.Unstructured{
-		{Object: normal(account)}, mesh.IngressService(), {Object: normal(ingressDeployment())},
+		mesh.Literal(account), mesh.IngressService(), mesh.Literal(ingressDeployment()),
 	} {
 		had, err := m.objects.Get(ctx, mesh.RefOf(u))
 		if err == nil && had == nil {
@@ -98,7 +98,7 @@ func (k *kubelet) writeBind(ctx context.Context, p *pod) error {
 			}},
 		},
 	}
-	if _, err := k.objects.Apply(ctx, &unstructured.Unstructured{Object: normal(filter)}); err != nil {
+	if _, err := k.objects.Apply(ctx, mesh.Literal(filter)); err != nil {
 		return fmt.Errorf("addresses of gateway %s: %w", p.object.Name, err)
 	}
 	k.sidecars[p.object.Name] = ""
