@@ -193,15 +193,26 @@ func TestOneLoadAtATime(t *testing.T) {
 // A worker that may keep little breaks its load off instead of slowing it down, when nobody takes its calls.
 func TestAClientThatIsTooSlow(t *testing.T) {
 	c, _ := serve(t, 64<<10)
-	url, _ := target(t)
+	url, received := target(t)
 	blocked := make(chan struct{})
 	slow := &blocking{until: blocked}
-	go func() {
-		<-time.After(1500 * time.Millisecond)
-		close(blocked)
+	go func() { // until the load is broken off, so that no more calls come
+		defer close(blocked)
+		for last := int64(0); ; last = received.Load() {
+			select {
+			case <-time.After(500 * time.Millisecond):
+			case <-t.Context().Done():
+				return
+			}
+			if last > 0 && received.Load() == last {
+				return
+			}
+		}
 	}()
-	l, err := c.Run(t.Context(), soon(t, c), load.Spec{URL: url, Connections: 8, Duration: time.Minute, RequestID: true},
-		load.Output{Sink: slow})
+	// Long records fill what the kernel keeps for the connection, however much that is.
+	l, err := c.Run(t.Context(), soon(t, c), load.Spec{
+		URL: url, Connections: 8, Duration: time.Minute, RequestID: true, Find: []load.Find{{Name: strings.Repeat("x", 4000), Text: "ok"}},
+	}, load.Output{Sink: slow})
 	if err == nil || !strings.Contains(err.Error(), "were not taken as fast as they were made") || l.Count != slow.n {
 		t.Errorf("%d calls, %+v, %v", slow.n, l, err)
 	}
