@@ -61,21 +61,3 @@ func CRDs() ([]map[string]any, error) {
 	}
 	return out, nil
 }
-
-// mapOf is v as a map to read; it may be nil.
-func mapOf(v any) map[string]any {
-	m, _ := v.(map[string]any)
-	return m
-}
-
-// mapsIn are the maps in a list field of parent.
-func mapsIn(parent map[string]any, field string) []map[string]any {
-	list, _ := parent[field].([]any)
-	var out []map[string]any
-	for _, item := range list {
-		if m, ok := item.(map[string]any); ok {
-			out = append(out, m)
-		}
-	}
-	return out
-}

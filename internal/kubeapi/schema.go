@@ -204,7 +204,9 @@ func crdSchema(name string, raw json.RawMessage) *spec.Schema {
 	if err := json.Unmarshal(raw, &crd); err != nil {
 		panic(fmt.Sprintf("kubeapi: embedded CRD %s: %v", name, err))
 	}
-	return crd.Spec.Versions[0].Schema.OpenAPIV3Schema
+	sc := crd.Spec.Versions[0].Schema.OpenAPIV3Schema
+	delete(sc.Properties, "metadata") // some CRDs name it; what is in it is the same for all kinds
+	return sc
 }
 
 func kindKey(r *Resource, version string) string { return r.gvk(version).String() }

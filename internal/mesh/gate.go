@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
 	"time"
 
@@ -241,7 +242,7 @@ func AwaitSeen(ctx context.Context, env Env, objects []*unstructured.Unstructure
 			seen[a.Kind+" "+a.Metadata.Namespace+"/"+a.Metadata.Name] = a.Metadata.ResourceVersion
 		}
 		for _, o := range objects {
-			if key := o.GetKind() + " " + o.GetNamespace() + "/" + o.GetName(); seen[key] != o.GetResourceVersion() {
+			if key := o.GetKind() + " " + o.GetNamespace() + "/" + o.GetName(); !isSince(seen[key], o.GetResourceVersion()) {
 				return false, fmt.Errorf("istiod has not seen %s in version %s yet", key, o.GetResourceVersion()), nil
 			}
 		}
@@ -251,7 +252,19 @@ func AwaitSeen(ctx context.Context, env Env, objects []*unstructured.Unstructure
 
 // SeenByIstiod reports whether istiod keeps objects of the kind in its configuration.
 func SeenByIstiod(u *unstructured.Unstructured) bool {
-	return strings.HasSuffix(u.GroupVersionKind().Group, ".istio.io")
+	group := u.GroupVersionKind().Group
+	return strings.HasSuffix(group, ".istio.io") || group == "gateway.networking.k8s.io"
+}
+
+// isSince says whether a version is the one that is wanted or a later one: istiod writes the status of some objects, which gives them a
+// new version.
+func isSince(version, want string) bool {
+	have, err := strconv.ParseUint(version, 10, 64)
+	least, wrong := strconv.ParseUint(want, 10, 64)
+	if err != nil || wrong != nil {
+		return version == want
+	}
+	return have >= least
 }
 
 // MarkFilter is an object that puts a mark of its own into every proxy and changes nothing else: an unused cluster.
