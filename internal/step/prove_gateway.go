@@ -97,6 +97,9 @@ func proveGatewayWeights(c *compiler, s scenario.Step) []Proof {
 		return nil
 	}
 	direct := c.isTarget(h)
+	if matchOf(s) == nil && c.passesBy(h, v, shares) {
+		return nil
+	}
 	whole := matchOf(s) == nil && !c.opts.Midway
 	var out []Proof
 	for _, subset := range slices.Sorted(maps.Keys(shares)) {
@@ -121,6 +124,28 @@ func proveGatewayWeights(c *compiler, s scenario.Step) []Proof {
 			fmt.Sprintf("cluster(%q, \"upstream_rq_total\") == 0", c.called(h))})
 	}
 	return out
+}
+
+// passesBy says whether no request of the load can come to a rule that leads to one of the hosts, or to one of the subsets' Services;
+// then that is stated.
+func (c *compiler) passesBy(h Host, v *unstructured.Unstructured, subsets map[string]scenario.Share, hosts ...string) bool {
+	for subset, share := range subsets {
+		if to, ok := c.set.Resolve(h.Short+"-"+subset+"."+h.Namespace, c.opts.Namespace); ok && share > 0 {
+			hosts = append(hosts, to.FQDN)
+		}
+	}
+	request := c.opts.Request
+	if !c.isTarget(h) {
+		request = nil
+	}
+	routes := mapsIn(specOf(v), "http")
+	for i, reach := range reaches(routes, request) {
+		if reach != never && slices.ContainsFunc(destinationsOf(routes[i], v.GetNamespace()), func(name string) bool { return slices.Contains(hosts, name) }) {
+			return false
+		}
+	}
+	c.state("all requests of the load take a more specific rule of the HTTPRoute %s", v.GetName())
+	return true
 }
 
 // copiesOf are the full names of the hosts that copies go to.
@@ -189,6 +214,9 @@ func proveGatewayRouted(c *compiler, s scenario.Step) []Proof {
 		return nil
 	}
 	direct := c.isTarget(h)
+	if spec.Match == nil && c.passesBy(h, v, nil, to.FQDN) {
+		return nil
+	}
 	proofs := c.named(c.proofAt("share", to, "", direct), way{host: to})
 	if spec.Match == nil || !direct {
 		return proofs
