@@ -75,12 +75,13 @@ func (r *Resource) hasSubresource(name string) bool {
 	return name == "" || slices.Contains(r.subresources(), name)
 }
 
-// DefaultResources is the table of what a Server serves when its Options name nothing else. Of the Gateway API it has what a mesh of
-// sidecars honours; a Gateway or a GatewayClass would have to be made true by a controller that nobody runs here.
+// DefaultResources is the table of what a Server serves when its Options name nothing else.
 func DefaultResources() []Resource {
-	return slices.Concat(coreResources(), workloadResources(), clusterResources(), istioResources(), gatewayResources())
+	return slices.Concat(coreResources(), workloadResources(), clusterResources(), istioResources())
 }
 
+// gatewayResources is what a mesh of sidecars honours of the Gateway API. A Gateway or a GatewayClass would have to be made true by a
+// controller that nobody runs here.
 func gatewayResources() []Resource {
 	age := Column{Name: "Age", Path: "metadata.creationTimestamp", Date: true}
 	kind := func(versions []string, kind, plural, singular string, columns ...Column) Resource {
