@@ -18,6 +18,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"squall/internal/gatewayapi"
 	"squall/internal/record"
 )
 
@@ -253,7 +254,7 @@ func AwaitSeen(ctx context.Context, env Env, objects []*unstructured.Unstructure
 // SeenByIstiod reports whether istiod keeps objects of the kind in its configuration.
 func SeenByIstiod(u *unstructured.Unstructured) bool {
 	group := u.GroupVersionKind().Group
-	return strings.HasSuffix(group, ".istio.io") || group == "gateway.networking.k8s.io"
+	return strings.HasSuffix(group, ".istio.io") || group == gatewayapi.Group
 }
 
 // isSince says whether a version is the one that is wanted or a later one: istiod writes the status of some objects, which gives them a

@@ -1,6 +1,7 @@
 package step
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
 	"regexp"
@@ -103,19 +104,10 @@ func addCondition(match map[string]any, field string, want any) (fit, known bool
 		match["method"] = want
 		return old == "" || old == want, true
 	case "path":
-		path, _ := match["path"].(map[string]any)
-		if value := str(path, "value"); (value == "" || value == "/") && (str(path, "type") == "" || str(path, "type") == "PathPrefix") {
-			match["path"] = copyOf(want.(map[string]any))
-			return true, true
-		}
-		wanted := want.(map[string]any)
-		if str(wanted, "type") == "PathPrefix" && str(path, "type") != "RegularExpression" {
-			prefix := strings.TrimSuffix(str(wanted, "value"), "/")
-			if value := str(path, "value"); value == prefix || strings.HasPrefix(value, prefix+"/") {
-				return true, true
-			}
-		}
-		return true, reflect.DeepEqual(path, wanted)
+		old, _ := match["path"].(map[string]any)
+		both, fit, known := bothPaths(old, want.(map[string]any))
+		match["path"] = both
+		return fit, known
 	}
 	list := mapsIn(match, field)
 	for _, w := range mapsIn(map[string]any{field: want}, field) {
@@ -132,6 +124,26 @@ func addCondition(match map[string]any, field string, want any) (fit, known bool
 	}
 	match[field] = toList(list)
 	return true, true
+}
+
+// bothPaths is what a path fits that fits a and b.
+func bothPaths(a, b map[string]any) (both map[string]any, fit, known bool) {
+	kindA, kindB := cmp.Or(str(a, "type"), "PathPrefix"), cmp.Or(str(b, "type"), "PathPrefix")
+	textA, textB := strings.TrimSuffix(str(a, "value"), "/"), strings.TrimSuffix(str(b, "value"), "/")
+	below := func(path, prefix string) bool { return path == prefix || strings.HasPrefix(path, prefix+"/") }
+	switch {
+	case kindA == "PathPrefix" && textA == "":
+		return copyOf(b), true, true
+	case kindB == "PathPrefix" && textB == "":
+		return a, true, true
+	case kindA == "RegularExpression" || kindB == "RegularExpression":
+		return a, true, kindA == kindB && textA == textB
+	case kindB == "PathPrefix" && below(textA, textB):
+		return a, true, true
+	case kindA == "PathPrefix" && below(textB, textA):
+		return copyOf(b), true, true
+	}
+	return a, kindA == kindB && textA == textB, true
 }
 
 func isExact(m map[string]any) bool { return str(m, "type") == "" || str(m, "type") == "Exact" }

@@ -9,8 +9,6 @@ import (
 	"strconv"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-
 	"squall/internal/scenario"
 )
 
@@ -79,7 +77,7 @@ func (c *compiler) proof(evidence, host, subset string) []Proof {
 	if !ok {
 		return nil
 	}
-	return c.proofAt(evidence, h, subset, c.isTarget(h))
+	return c.proofAt(evidence, h, subset, c.isTarget(h) || c.isBehindTarget(h))
 }
 
 // proofAt is proof where it is known whether the load generator's own proxy acts.
@@ -266,22 +264,15 @@ func (c *compiler) proveCopies(to Host, subset string) []Proof {
 			answered = fmt.Sprintf("count(version == %q)", version)
 		}
 	}
-	if version := c.onlyVersion(to); subset == "" && version != "" && !c.isTarget(to) && c.answersFor(to) {
+	switch version := c.onlyVersion(to); {
+	case subset != "":
+	case c.isTarget(to):
+		answered = "count()"
+	case version != "" && c.answersFor(to):
 		answered = fmt.Sprintf("count(version == %q)", version)
 	}
 	return []Proof{{c.step.String(), "more requests reached " + subsetOf(to, subset) + " than it answered: the rest are copies",
 		arrived + " > " + answered}}
-}
-
-// answersFor says whether pods of the host are ones of the host that the load calls too.
-func (c *compiler) answersFor(h Host) bool {
-	target, ok := c.set.Resolve(c.opts.Target, c.opts.Namespace)
-	if !ok || target.Namespace != h.Namespace || target.service.GetKind() != "Service" {
-		return false
-	}
-	selector, _, _ := unstructured.NestedStringMap(target.service.Object, "spec", "selector")
-	pods, _ := c.set.pods(h)
-	return len(selector) > 0 && len(matching(pods, selector)) > 0
 }
 
 // proveRoute looks at the subset, and where the load generator's proxy chooses the route also at the route's name.
