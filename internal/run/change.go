@@ -23,6 +23,7 @@ func (r *runner) applyChanges(ctx context.Context, p *plan.Phase) (sent time.Tim
 		}
 	}
 	kubernetes := false
+	var services []*unstructured.Unstructured
 	var unmarked []*unstructured.Unstructured
 	for _, c := range p.Changes {
 		if c.Last {
@@ -40,6 +41,9 @@ func (r *runner) applyChanges(ctx context.Context, p *plan.Phase) (sent time.Tim
 		switch {
 		case !mesh.SeenByIstiod(stored):
 			kubernetes = true
+			if stored.GetKind() == "Service" {
+				services = append(services, stored)
+			}
 		case len(c.Marks) == 0:
 			unmarked = append(unmarked, stored)
 		}
@@ -48,11 +52,22 @@ func (r *runner) applyChanges(ctx context.Context, p *plan.Phase) (sent time.Tim
 		return sent, nil
 	}
 	r.workloads = true
-	proxies, err := awaitReady(ctx, r.Env, r.objects, r.Plan.ProxyNamespaces())
+	proxies, err := r.awaitWorkloads(ctx, services)
 	if err != nil {
 		return sent, err
 	}
 	return sent, r.enlist(ctx, proxies)
+}
+
+// awaitWorkloads waits until the workloads serve, every proxy knows them, and the Services have the endpoints of their pods.
+func (r *runner) awaitWorkloads(ctx context.Context, services []*unstructured.Unstructured) ([]record.Proxy, error) {
+	proxies, err := awaitReady(ctx, r.Env, r.objects, r.Plan.ProxyNamespaces())
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, readyWithin, fmt.Errorf("not ready within %s", readyWithin))
+	defer cancel()
+	return proxies, mesh.AwaitSlices(ctx, r.objects, services)
 }
 
 // awaitSeen waits until istiod has seen the objects, which leave no mark in a proxy.
@@ -139,12 +154,27 @@ func (r *runner) awaitChanges(ctx context.Context, p *plan.Phase, start time.Tim
 			}
 		}
 	}
+	for _, ns := range namespacesOfServices(p) { // proxies learned of a new Service with the change that leads to it
+		if err := mesh.AwaitEndpoints(ctx, r.Env, r.objects, r.proxies, ns); err != nil {
+			return nil, err
+		}
+	}
 	out := make([]mesh.Live, 0, len(latest))
 	for _, l := range latest {
 		out = append(out, l)
 	}
 	slices.SortFunc(out, func(a, b mesh.Live) int { return strings.Compare(a.Pod, b.Pod) })
 	return out, nil
+}
+
+// namespacesOfServices are those in which the phase changes a Service.
+func namespacesOfServices(p *plan.Phase) (out []string) {
+	for _, c := range p.Changes {
+		if ns := c.After.GetNamespace(); c.After.GetKind() == "Service" && !slices.Contains(out, ns) {
+			out = append(out, ns)
+		}
+	}
+	return out
 }
 
 // concerned are the proxies that have a change's marks when it is live.
