@@ -78,7 +78,7 @@ type Shared interface {
 
 // Meter is an Env that can tell what the processes of pods have used since they started: by pod, then by its parts.
 type Meter interface {
-	Usage(pods []string) (map[string]map[string]record.Usage, error)
+	Usage(ctx context.Context, pods []string) (map[string]map[string]record.Usage, error)
 }
 
 // RootNamespace is Istio's root namespace, whose policies hold for the whole mesh.
