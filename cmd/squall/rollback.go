@@ -285,7 +285,11 @@ func (k *killed) restore(ctx context.Context, journal *run.Journal, objects *mes
 			continue
 		}
 		action := "restored"
-		if e.Before == nil {
+		switch {
+		case e.Deed != nil:
+			out.Undone = append(out.Undone, fmt.Sprintf("%s %s: made up for (%s)", e.Deed.Target, e.Deed.Action, e.Step))
+			continue
+		case e.Before == nil:
 			action = "deleted"
 		}
 		out.Undone = append(out.Undone, fmt.Sprintf("%s %s (%s)", action, e.Ref, e.Step))

@@ -59,6 +59,13 @@ func (l *AccessLogs) Await(ctx context.Context, pod string, want int64) error {
 	}
 }
 
+// Capturing reports whether entries are being captured.
+func (l *AccessLogs) Capturing() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.capture != nil
+}
+
 // Total is how many entries of HTTP requests came from the pod.
 func (l *AccessLogs) Total(pod string) int64 {
 	l.mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -18,16 +19,16 @@ import (
 	"squall/internal/record"
 )
 
-// AwaitReady waits until every Deployment of the namespace has as many ready pods as it asks for, told by the API's watch. The error
-// of one that failed, or was not ready when ctx ended, says why as the pods say it.
-func AwaitReady(ctx context.Context, o *Objects, namespace string) error {
+// AwaitReady waits until every Deployment of the namespace but the excepted ones has as many ready pods as it asks for, told by the
+// API's watch. The error of one that failed, or was not ready when ctx ended, says why as the pods say it.
+func AwaitReady(ctx context.Context, o *Objects, namespace string, except ...Workload) error {
 	c := o.Kube.AppsV1().Deployments(namespace)
 	for {
 		list, err := c.List(ctx, metav1.ListOptions{})
 		if err != nil {
 			return fmt.Errorf("deployments of %s: %w", namespace, err)
 		}
-		waiting, failed := unready(list.Items)
+		waiting, failed := unready(list.Items, except)
 		if failed != nil {
 			return failed
 		}
@@ -54,9 +55,12 @@ func nextChange(ctx context.Context, o *Objects, namespace, since string) error 
 	}
 }
 
-func unready(list []appsv1.Deployment) (waiting []string, failed error) {
+func unready(list []appsv1.Deployment, except []Workload) (waiting []string, failed error) {
 	for i := range list {
 		d := &list[i]
+		if slices.Contains(except, Workload{d.Namespace, d.Name}) {
+			continue
+		}
 		want := int32(1)
 		if d.Spec.Replicas != nil {
 			want = *d.Spec.Replicas

@@ -15,16 +15,23 @@ import (
 	"squall/internal/record"
 )
 
-// applyChanges makes the phase's changes, and returns when the first of them was sent.
+// applyChanges makes the phase's changes and does its actions, and returns when the first change was sent.
 func (r *runner) applyChanges(ctx context.Context, p *plan.Phase) (sent time.Time, err error) {
-	for _, c := range p.Changes {
+	changes, err := r.prepared(p.Changes)
+	if err != nil {
+		return sent, err
+	}
+	for _, c := range changes {
 		if err := r.objects.Try(ctx, c.After); err != nil { // before anything of the phase is changed or noted
 			return sent, fmt.Errorf("%s: %w", c.Step, err)
 		}
 	}
+	if err := r.look(ctx, p); err != nil {
+		return sent, err
+	}
 	kubernetes := false
 	var unmarked []*unstructured.Unstructured
-	for _, c := range p.Changes {
+	for _, c := range changes {
 		if c.Last {
 			if err := r.awaitSeen(ctx, unmarked); err != nil {
 				return sent, err
@@ -44,15 +51,32 @@ func (r *runner) applyChanges(ctx context.Context, p *plan.Phase) (sent time.Tim
 			unmarked = append(unmarked, stored)
 		}
 	}
-	if !kubernetes {
-		return sent, nil
+	if sent.IsZero() {
+		sent = time.Now()
 	}
-	r.workloads = true
-	proxies, err := awaitReady(ctx, r.Env, r.objects, r.Plan.ProxyNamespaces())
-	if err != nil {
+	if err := r.act(ctx, p); err != nil || !kubernetes && len(p.Actions) == 0 {
 		return sent, err
 	}
-	return sent, r.enlist(ctx, proxies)
+	return sent, r.refresh(ctx)
+}
+
+// prepared are the changes, with workloads readied for a cluster as their fixtures were.
+func (r *runner) prepared(changes []plan.Change) ([]plan.Change, error) {
+	shared, ok := r.Env.(mesh.Shared)
+	if !ok {
+		return changes, nil
+	}
+	out := slices.Clone(changes)
+	for i, c := range out {
+		if c.After.GetKind() != "Deployment" {
+			continue
+		}
+		out[i].After = c.After.DeepCopy()
+		if err := shared.Prepare(out[i].After); err != nil {
+			return nil, fmt.Errorf("%s: %w", c.Step, err)
+		}
+	}
+	return out, nil
 }
 
 // awaitSeen waits until istiod has seen the objects, which leave no mark in a proxy.

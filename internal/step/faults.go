@@ -3,6 +3,7 @@ package step
 import (
 	"fmt"
 	"slices"
+	"strconv"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -17,6 +18,23 @@ type Action struct {
 	Workload  string // the Deployment
 	Pods      int    // how many of its pods; 0 is all
 	Stuck     bool   // a rollout that is not to come to its end
+	Whole     bool   // a partition from everybody
+}
+
+// String says what is done to the pods, "" when nothing is but what a change of an object does.
+func (a Action) String() string {
+	verb, ok := map[string]string{"kill": "kills", "stop": "stops the program of", "evict": "evicts", "cordon": "cordons the nodes of"}[a.Kind]
+	if a.Kind == "partition" && a.Whole {
+		verb, ok = "cuts off", true
+	}
+	if !ok {
+		return ""
+	}
+	which := "all pods"
+	if a.Pods > 0 {
+		which = strconv.Itoa(a.Pods) + " of the pods"
+	}
+	return verb + " " + which + " of " + a.Workload
 }
 
 // restartedAt is the annotation by which kubectl rollout restart makes a template another one.
@@ -53,10 +71,18 @@ func replicasOf(u *unstructured.Unstructured) int {
 	return int(n)
 }
 
+// onAll notes an action on all pods of the Deployment, unless another step of the stage has one on them.
+func (c *compiler) onAll(u *unstructured.Unstructured, stuck bool) {
+	if c.claim("the pods of "+u.GetName(), "what is done", "workload", c.step.Kind) {
+		c.act(u, 0, stuck)
+	}
+}
+
 // act notes what is done to the pods of the Deployment.
 func (c *compiler) act(u *unstructured.Unstructured, pods int, stuck bool) {
 	c.actions = append(c.actions, Action{
 		Step: c.step.String(), Kind: c.step.Kind, Namespace: u.GetNamespace(), Workload: u.GetName(), Pods: pods, Stuck: stuck,
+		Whole: c.step.Kind == "partition" && c.step.Spec.(*scenario.Partition).Workload != "",
 	})
 }
 
@@ -83,7 +109,7 @@ func restart(c *compiler, s scenario.Step) {
 	}
 	template := child(child(c.edit(u, "").Object, "spec"), "template")
 	child(child(template, "metadata"), "annotations")[restartedAt] = orMarker(c.opts.Marker)
-	c.act(u, 0, false)
+	c.onAll(u, false)
 }
 
 func orMarker(marker string) string {
@@ -121,7 +147,7 @@ func rollout(c *compiler, s scenario.Step) {
 		return
 	}
 	replaceIn(containersOf(c.edit(u, ""))[at], spec)
-	c.act(u, 0, spec.Expect == "stuck")
+	c.onAll(u, spec.Expect == "stuck")
 }
 
 func containersOf(u *unstructured.Unstructured) []map[string]any {
@@ -258,9 +284,7 @@ func partition(c *compiler, s scenario.Step) {
 			"apply it before the load: remove applyAt")
 		return
 	}
-	if c.claim("the pods of "+spec.Workload, "what is done", "workload", c.step.Kind) {
-		c.act(u, 0, false)
-	}
+	c.onAll(u, false)
 }
 
 // facing is the service that leads to a workload's pods, the one that the load calls if it is among several.

@@ -14,7 +14,7 @@ func (c *compiler) isolate(spec *scenario.Partition) {
 	if spec.Workload != "" {
 		if u, ok := c.workload("workload", spec.Workload); ok && c.hasReplicas(u) {
 			c.newNetworkPolicy(u, "squall-cut-"+spec.Workload, map[string]any{"policyTypes": []any{"Ingress", "Egress"}})
-			c.act(u, 0, false)
+			c.onAll(u, false)
 		}
 		return
 	}
@@ -52,7 +52,9 @@ func othersThan(labels map[string]string) []any {
 func (c *compiler) newNetworkPolicy(u *unstructured.Unstructured, name string, spec map[string]any) {
 	selector, _, _ := unstructured.NestedFieldCopy(u.Object, "spec", "selector")
 	spec["podSelector"] = selector
-	taken := func(u *unstructured.Unstructured) bool { return u.GetName() == name && u.GetNamespace() == c.opts.Namespace }
+	taken := func(u *unstructured.Unstructured) bool {
+		return u.GetName() == name && u.GetNamespace() == c.opts.Namespace
+	}
 	if slices.ContainsFunc(c.set.list("networking.k8s.io", "NetworkPolicy"), taken) {
 		c.problem("", "there is a NetworkPolicy "+name+" already", "")
 		return

@@ -280,12 +280,15 @@ func (m *Mesh) CaptureAccess(open func(pod string) (mesh.LineWriter, error)) (me
 }
 
 // AwaitAccess waits for the entries of want requests. A proxy that was there before Squall's filters has logged fewer than it counted:
-// what it lacks at the first look, when no load runs, is not waited for.
+// what it lacks at the first look, when no load runs, is not waited for. One that is first looked at while its log is captured started
+// during the load, with the filters.
 func (m *Mesh) AwaitAccess(ctx context.Context, pod string, want int64) error {
 	m.mu.Lock()
 	base, ok := m.bases[pod]
 	if !ok {
-		base = want - m.log.Total(pod)
+		if !m.log.Capturing() {
+			base = want - m.log.Total(pod)
+		}
 		m.bases[pod] = base
 	}
 	m.mu.Unlock()
