@@ -97,8 +97,11 @@ func (m *measure) unit() string {
 			return "1/s"
 		}
 	case mEffect:
-		if m.field == record.Cordoned || m.field == record.Stuck {
-			return ""
+		switch m.field {
+		case record.Cordoned:
+			return "nodes"
+		case record.Stuck:
+			return "rollouts"
 		}
 		return "pods"
 	case mCPU:
