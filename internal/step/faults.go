@@ -98,7 +98,7 @@ func scale(c *compiler, s scenario.Step) {
 	}
 	after := c.edit(u, "")
 	child(after.Object, "spec")["replicas"] = int64(spec.Replicas)
-	c.act(u, 0, false)
+	c.onAll(u, false)
 }
 
 func restart(c *compiler, s scenario.Step) {
