@@ -97,10 +97,31 @@ func provePartition(c *compiler, s scenario.Step) []Proof {
 	if !c.opts.Cluster {
 		return c.proveHeld("partitioned", "the pods' proxies are stopped, and "+text, cut(), a, u)
 	}
+	if spec := s.Spec.(*scenario.Partition); spec.From != "" {
+		return c.proveOneCaller(spec.From, text, u)
+	}
 	if expr := c.met(cut(), u); expr != "" {
 		return []Proof{{s.String(), text + ", so that the cluster's network heeds the policy", expr}}
 	}
 	return nil // without a proof the run is INCONCLUSIVE
+}
+
+// proveOneCaller looks for requests that did not get through at the proxies of the caller that is cut off, where checks can name them, and
+// at those of all callers but the load generator otherwise.
+func (c *compiler) proveOneCaller(from, text string, u *unstructured.Unstructured) []Proof {
+	h, _, ok := c.facing(u)
+	if !ok {
+		return nil
+	}
+	expr := strings.ReplaceAll(cut().elsewhere, "HOST", strconv.Quote(c.called(h)))
+	if from == c.opts.Client {
+		expr = strings.ReplaceAll(expr, "elsewhere(", "cluster(")
+	} else if d, ok := c.set.objects[key{"apps", "Deployment", c.opts.Namespace, from}]; ok {
+		if caller, _, ok := c.facing(d); ok && caller.Namespace == c.opts.Namespace && caller.FQDN != h.FQDN {
+			expr = atGateway(cut().elsewhere, caller.Short, h, "")
+		}
+	}
+	return []Proof{{c.step.String(), text + " from " + from + ", so that the cluster's network heeds the policy", expr}}
 }
 
 // proveHeld asks for the pods that are held, and for what their callers meet. Without a service nobody calls them.
