@@ -159,7 +159,7 @@ func (o *Objects) AwaitStuck(ctx context.Context, w Workload) (reason string, er
 		waiting, failed := unready([]appsv1.Deployment{*d}, nil)
 		if failed != nil {
 			reason = failed.Error()
-			return true, nil
+			return true, nil //nolint:nilerr // a failure is what is waited for
 		}
 		if len(waiting) == 0 {
 			return false, fmt.Errorf("the rollout of %s came to its end, but it was to be stuck", w)

@@ -63,7 +63,7 @@ func newCluster(t *testing.T) *cluster {
 }
 
 // pod makes a pod of the workload.
-func (c *cluster) pod(name string, status corev1.PodStatus) *corev1.Pod {
+func (c *cluster) pod(name string, status corev1.PodStatus) {
 	c.t.Helper()
 	pods := c.Kube.CoreV1().Pods("default")
 	p, err := pods.Create(c.t.Context(), &corev1.Pod{
@@ -77,7 +77,6 @@ func (c *cluster) pod(name string, status corev1.PodStatus) *corev1.Pod {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	return p
 }
 
 // say writes the workload's status.

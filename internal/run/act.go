@@ -112,17 +112,19 @@ func (r *runner) hold(ctx context.Context, p *plan.Phase, x *acting, part string
 
 // partition cuts the pods off. On this machine their proxies are stopped; on a cluster a NetworkPolicy does it, which is an object.
 func (r *runner) partition(ctx context.Context, p *plan.Phase, x *acting) error {
-	why := "its pod is cut off by " + x.Step
-	if _, ok := r.Env.(mesh.Holder); ok {
-		why = "its proxy stands still by " + x.Step
-		if err := r.hold(ctx, p, x, record.Sidecar); err != nil {
-			return err
+	if _, ok := r.Env.(mesh.Holder); !ok {
+		for i := range x.pods {
+			if x.Whole {
+				r.cut = append(r.cut, x.pods[i].Name)
+			}
 		}
-	} else if !x.Whole {
-		return nil // the proxies can still be asked
+		return nil
+	}
+	if err := r.hold(ctx, p, x, record.Sidecar); err != nil {
+		return err
 	}
 	for i := range x.pods {
-		r.silence(x.pods[i].Name, why)
+		r.silence(x.pods[i].Name, "its proxy stands still by "+x.Step)
 	}
 	return nil
 }
@@ -207,6 +209,7 @@ func (r *runner) refresh(ctx context.Context) error {
 type exceptions struct {
 	workloads []mesh.Workload // whose rollout does not come to its end
 	pods      []string        // whose proxies cannot be asked
+	cut       []string        // of those whose proxies hear nothing from istiod
 }
 
 // from leaves out the proxies that cannot be asked: also those of pods that never come to serve.
@@ -226,8 +229,13 @@ func (e exceptions) from(ctx context.Context, o *mesh.Objects, proxies []record.
 	return slices.DeleteFunc(proxies, func(p record.Proxy) bool { return slices.Contains(out, p.Pod) }), nil
 }
 
+// hearing are the proxies that hear from istiod.
+func (e exceptions) hearing(proxies []record.Proxy) []record.Proxy {
+	return slices.DeleteFunc(slices.Clone(proxies), func(p record.Proxy) bool { return slices.Contains(e.cut, p.Pod) })
+}
+
 func (r *runner) excepted() exceptions {
-	out := exceptions{workloads: r.stuck}
+	out := exceptions{workloads: r.stuck, cut: r.cut}
 	for _, p := range r.silent {
 		out.pods = append(out.pods, p.Pod)
 	}

@@ -173,9 +173,9 @@ func (r *runner) awaitChanges(ctx context.Context, p *plan.Phase, start time.Tim
 
 // concerned are the proxies that have a change's marks when it is live.
 func (r *runner) concerned(ctx context.Context, c *plan.Change) ([]record.Proxy, error) {
-	out := r.proxies
+	out := r.excepted().hearing(r.proxies)
 	if c.Host != "" {
-		if out = mesh.Knows(r.configs, r.proxies, c.Host); len(out) == 0 {
+		if out = mesh.Knows(r.configs, out, c.Host); len(out) == 0 {
 			return nil, fmt.Errorf("%s: no proxy knows the host %s", c.Step, c.Host)
 		}
 	}

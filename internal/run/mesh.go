@@ -109,10 +109,11 @@ func awaitReady(ctx context.Context, env mesh.Env, objects *mesh.Objects, namesp
 	if proxies, err = except.from(ctx, objects, proxies); err != nil {
 		return nil, err
 	}
+	hearing := except.hearing(proxies)
 	for _, ns := range namespaces {
-		if err := mesh.AwaitEndpoints(ctx, env, objects, proxies, ns); err != nil {
+		if err := mesh.AwaitEndpoints(ctx, env, objects, hearing, ns); err != nil {
 			return nil, err
 		}
 	}
-	return proxies, mesh.AwaitSettled(ctx, env, proxies)
+	return proxies, mesh.AwaitSettled(ctx, env, hearing)
 }
