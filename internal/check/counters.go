@@ -74,7 +74,7 @@ func (p *phase) ofStats(m *measure) reading {
 		total += v
 		found = found || ok
 	}
-	if held > 0 && held == len(pods) {
+	if held > 0 && held == len(pods) && !m.pods.others {
 		return absent(source, "%s", pods[0].Held)
 	}
 	if !found && !(m.pods.others && p.clientHas(m, len(pods))) {

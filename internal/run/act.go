@@ -107,6 +107,7 @@ func (r *runner) hold(ctx context.Context, p *plan.Phase, x *acting, part string
 	if !ok {
 		return fmt.Errorf("the environment %s cannot stop processes of pods", r.Env.Name())
 	}
+	r.held = append(r.held, x.workload)
 	return r.eachPod(ctx, p, x, Deed{Action: Held, Part: part}, func(pod *corev1.Pod) error { return holder.Hold(pod.Name, part) })
 }
 
@@ -118,6 +119,7 @@ func (r *runner) partition(ctx context.Context, p *plan.Phase, x *acting) error 
 				r.cut = append(r.cut, x.pods[i].Name)
 			}
 		}
+		r.held = append(r.held, x.workload)
 		return nil
 	}
 	if err := r.hold(ctx, p, x, record.Sidecar); err != nil {
@@ -202,20 +204,28 @@ func (r *runner) refresh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	pods, err := mesh.Pods(ctx, r.objects, r.Plan.ProxyNamespaces()...)
+	if err != nil {
+		return err
+	}
+	r.silent = slices.DeleteFunc(r.silent, func(p record.Proxy) bool { // a later step may have ended its pod
+		return !slices.ContainsFunc(pods, func(o mesh.Pod) bool { return o.Name == p.Pod })
+	})
 	return r.enlist(ctx, proxies)
 }
 
 // exceptions are what a step leaves so that it is not waited for.
 type exceptions struct {
-	workloads []mesh.Workload // whose rollout does not come to its end
-	pods      []string        // whose proxies cannot be asked
-	cut       []string        // of those whose proxies hear nothing from istiod
+	stuck []mesh.Workload // whose rollout does not come to its end
+	held  []mesh.Workload // whose pods may cease to be ready
+	pods  []string        // whose proxies cannot be asked
+	cut   []string        // of those whose proxies hear nothing from istiod
 }
 
 // from leaves out the proxies that cannot be asked: also those of pods that never come to serve.
 func (e exceptions) from(ctx context.Context, o *mesh.Objects, proxies []record.Proxy) ([]record.Proxy, error) {
 	out := slices.Clone(e.pods)
-	for _, w := range e.workloads {
+	for _, w := range e.stuck {
 		pods, err := o.PodsOf(ctx, w)
 		if err != nil {
 			return nil, err
@@ -235,7 +245,7 @@ func (e exceptions) hearing(proxies []record.Proxy) []record.Proxy {
 }
 
 func (r *runner) excepted() exceptions {
-	out := exceptions{workloads: r.stuck, cut: r.cut}
+	out := exceptions{stuck: r.stuck, held: r.held, cut: r.cut}
 	for _, p := range r.silent {
 		out.pods = append(out.pods, p.Pod)
 	}

@@ -118,7 +118,7 @@ func (r *runner) undo(ctx context.Context, failure error) record.Rollback {
 // awaitBack waits until the proxies have the configuration from before. Of pods that a change of their workload brought, and that
 // were not there before, it can only be awaited that they acknowledge all.
 func (r *runner) awaitBack(ctx context.Context) error {
-	r.silent, r.cut, r.stuck = nil, nil, nil
+	r.silent, r.cut, r.stuck, r.held = nil, nil, nil, nil
 	if r.workloads {
 		if err := r.refresh(ctx); err != nil {
 			return err

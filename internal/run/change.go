@@ -37,6 +37,7 @@ func (r *runner) applyChanges(ctx context.Context, p *plan.Phase) (sent time.Tim
 				return sent, err
 			}
 		}
+		r.workloads = r.workloads || !mesh.SeenByIstiod(c.After) // also when something fails from here on
 		stored, at, err := r.applyOne(ctx, p.Name, c.Step, c.After)
 		if err != nil {
 			return sent, err
@@ -54,6 +55,7 @@ func (r *runner) applyChanges(ctx context.Context, p *plan.Phase) (sent time.Tim
 	if sent.IsZero() {
 		sent = time.Now()
 	}
+	r.workloads = r.workloads || len(p.Actions) > 0
 	if err := r.act(ctx, p); err != nil || !kubernetes && len(p.Actions) == 0 {
 		return sent, err
 	}

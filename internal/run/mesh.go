@@ -3,6 +3,7 @@ package run
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -98,7 +99,7 @@ func awaitReady(ctx context.Context, env mesh.Env, objects *mesh.Objects, namesp
 	ctx, cancel := context.WithTimeoutCause(ctx, readyWithin, fmt.Errorf("not ready within %s", readyWithin))
 	defer cancel()
 	for _, ns := range namespaces {
-		if err := mesh.AwaitReady(ctx, objects, ns, except.workloads...); err != nil {
+		if err := mesh.AwaitReady(ctx, objects, ns, slices.Concat(except.stuck, except.held)...); err != nil {
 			return nil, err
 		}
 	}

@@ -82,7 +82,8 @@ type runner struct {
 
 	proxies   []record.Proxy  // as they are now
 	silent    []record.Proxy  // those that cannot be asked, until the rollback
-	cut       []string // pods whose proxies hear nothing from istiod, until the rollback
+	held      []mesh.Workload // whose pods may cease to be ready, until the rollback
+	cut       []string        // pods whose proxies hear nothing from istiod, until the rollback
 	stuck     []mesh.Workload // whose rollout does not come to its end, until the rollback
 	acting    []*acting       // of the phase under way
 	ever      []record.Proxy  // all that there were
