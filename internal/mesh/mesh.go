@@ -78,7 +78,7 @@ type Shared interface {
 
 // Meter is an Env that can tell what the processes of pods have used since they started: by pod, then by its parts.
 type Meter interface {
-	Usage(pods []string) (map[string]map[string]record.Usage, error)
+	Usage(ctx context.Context, pods []string) (map[string]map[string]record.Usage, error)
 }
 
 // Holder is an Env that can stop the processes of pods and let them go on: record.App is the program, record.Sidecar the proxy.

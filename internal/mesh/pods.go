@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -147,7 +148,7 @@ func wantedOf(d *appsv1.Deployment) int {
 // AwaitWorkload waits until the workload has as many ready pods as it asks for.
 func (o *Objects) AwaitWorkload(ctx context.Context, w Workload) error {
 	return o.awaitDeployment(ctx, w, func(d *appsv1.Deployment) (bool, error) {
-		waiting, failed := unready([]appsv1.Deployment{*d}, nil)
+		waiting, failed := unready([]appsv1.Deployment{*d})
 		return len(waiting) == 0, failed
 	})
 }
@@ -155,8 +156,9 @@ func (o *Objects) AwaitWorkload(ctx context.Context, w Workload) error {
 // AwaitStuck waits until a new version of the workload has shown that its pods do not come to serve; reason is why. One that comes
 // to its end is an error.
 func (o *Objects) AwaitStuck(ctx context.Context, w Workload) (reason string, err error) {
+	stuck := stuckPods{since: map[types.UID]time.Time{}}
 	err = o.awaitDeployment(ctx, w, func(d *appsv1.Deployment) (bool, error) {
-		waiting, failed := unready([]appsv1.Deployment{*d}, nil)
+		waiting, failed := unready([]appsv1.Deployment{*d})
 		if failed != nil {
 			reason = failed.Error()
 			return true, nil //nolint:nilerr // a failure is what is waited for
@@ -165,8 +167,13 @@ func (o *Objects) AwaitStuck(ctx context.Context, w Workload) (reason string, er
 			return false, fmt.Errorf("the rollout of %s came to its end, but it was to be stuck", w)
 		}
 		pods, err := o.PodsOf(ctx, w)
-		reason = failing(pods)
-		return reason != "", err
+		if err != nil {
+			return false, err
+		}
+		if err := stuck.judge(ctx, o, []appsv1.Deployment{*d}, pods); err != nil {
+			reason = err.Error()
+		}
+		return reason != "", nil
 	})
 	return reason, err
 }
@@ -177,7 +184,7 @@ func (o *Objects) IsStuck(ctx context.Context, w Workload) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	waiting, failed := unready([]appsv1.Deployment{*d}, nil)
+	waiting, failed := unready([]appsv1.Deployment{*d})
 	return len(waiting) > 0 || failed != nil, nil
 }
 
@@ -198,40 +205,10 @@ func (o *Objects) awaitDeployment(ctx context.Context, w Workload, done func(*ap
 		if ok, err := done(&list.Items[0]); ok || err != nil {
 			return err
 		}
-		if err := o.nextOf(ctx, w, list.ResourceVersion, at); err != nil {
+		if err := nextChange(ctx, o, w.Namespace, list.ResourceVersion, at.ResourceVersion); err != nil {
 			return fmt.Errorf("%s: %w", w, errors.Join(err, podReasons(ctx, o, w.Namespace)))
 		}
 	}
-}
-
-// nextOf returns when the workload or one of its pods has changed.
-func (o *Objects) nextOf(ctx context.Context, w Workload, since string, pods metav1.ListOptions) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	changed := make(chan error, 2)
-	go func() { changed <- nextChange(ctx, o, w.Namespace, since) }()
-	go func() { changed <- o.nextPod(ctx, w, pods) }()
-	return <-changed
-}
-
-// failing is why a pod that does not serve never will as it is, "" when there is none.
-func failing(pods []corev1.Pod) string {
-	transient := []string{"", "ContainerCreating", "PodInitializing"}
-	for i := range pods {
-		p := &pods[i]
-		if IsReady(p) {
-			continue
-		}
-		if p.Status.Phase == corev1.PodFailed {
-			return fmt.Sprintf("pod %s: %s", p.Name, p.Status.Message)
-		}
-		for _, c := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses) {
-			if w := c.State.Waiting; w != nil && !slices.Contains(transient, w.Reason) {
-				return fmt.Sprintf("pod %s: %s: %s", p.Name, w.Reason, w.Message)
-			}
-		}
-	}
-	return ""
 }
 
 // Cordon makes a node take no new pods, or take them again.

@@ -25,8 +25,9 @@ import (
 // cluster is an in-memory API with a workload of one pod, and no kubelet: the test plays it.
 type cluster struct {
 	*Objects
-	t *testing.T
-	w Workload
+	t   *testing.T
+	w   Workload
+	set metav1.OwnerReference // the ReplicaSet of its template
 }
 
 func newCluster(t *testing.T) *cluster {
@@ -46,10 +47,10 @@ func newCluster(t *testing.T) *cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &cluster{o, t, Workload{"default", "app"}}
+	c := &cluster{Objects: o, t: t, w: Workload{"default", "app"}}
 	labels := map[string]string{"app": "app"}
 	spec := corev1.PodSpec{Containers: []corev1.Container{{Name: "app", Image: "app"}}}
-	_, err = o.Kube.AppsV1().Deployments("default").Create(t.Context(), &appsv1.Deployment{
+	d, err := o.Kube.AppsV1().Deployments("default").Create(t.Context(), &appsv1.Deployment{
 		ObjectMeta: metav1.ObjectMeta{Name: "app"},
 		Spec: appsv1.DeploymentSpec{
 			Selector: &metav1.LabelSelector{MatchLabels: labels}, Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: spec},
@@ -58,6 +59,17 @@ func newCluster(t *testing.T) *cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
+	set, err := o.Kube.AppsV1().ReplicaSets("default").Create(t.Context(), &appsv1.ReplicaSet{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: "app-1", Annotations: map[string]string{revisionAnnotation: "1"},
+			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(d, appsv1.SchemeGroupVersion.WithKind("Deployment"))},
+		},
+		Spec: appsv1.ReplicaSetSpec{Selector: d.Spec.Selector, Template: d.Spec.Template},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.set = *metav1.NewControllerRef(set, appsv1.SchemeGroupVersion.WithKind("ReplicaSet"))
 	c.pod("app-0", corev1.PodStatus{Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}})
 	return c
 }
@@ -67,7 +79,7 @@ func (c *cluster) pod(name string, status corev1.PodStatus) {
 	c.t.Helper()
 	pods := c.Kube.CoreV1().Pods("default")
 	p, err := pods.Create(c.t.Context(), &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"app": "app"}},
+		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"app": "app"}, OwnerReferences: []metav1.OwnerReference{c.set}},
 		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "app", Image: "app"}}},
 	}, metav1.CreateOptions{})
 	if err == nil {
@@ -147,7 +159,7 @@ func TestRolloutThatIsStuck(t *testing.T) {
 			why <- reason
 		}()
 		c.pod("app-2", waiting("ImagePullBackOff"))
-		if got := <-why; got != "pod app-2: ImagePullBackOff: no such image" {
+		if got := <-why; got != "the image  of container app of pod app-2 cannot be pulled: no such image" {
 			t.Error(got)
 		}
 		if stuck, err := c.IsStuck(t.Context(), c.w); !stuck || err != nil {

@@ -339,6 +339,7 @@ func (b *builder) checks(phase string, list []scenario.Text, spec load.Spec, kno
 		} else if enough := e.Enough(); known && spec.Requests > 0 && enough > spec.Requests {
 			b.finding(lint.TooFew(t.At(1), t.Value, spec.Requests, enough))
 		}
+		b.plan.ReadsUsage = b.plan.ReadsUsage || e.ReadsUsage()
 		b.finds(t, e, spec, known)
 		if known && e.NeedsSchedule() && !spec.Scheduled() {
 			b.errs = append(b.errs, scenario.Problem{

@@ -34,6 +34,8 @@ type Plan struct {
 	Ignored  int
 	// Spec is what the run is judged by.
 	Spec check.Spec
+	// ReadsUsage says that checks are about what pods use.
+	ReadsUsage bool
 }
 
 // Phase is a time in which the mesh is in one state while a load runs.
