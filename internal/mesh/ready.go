@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -19,14 +20,14 @@ import (
 	"squall/internal/record"
 )
 
-// AwaitReady waits until every Deployment of the namespace has as many ready pods as it asks for, told by the API's watch. The error
+// AwaitReady waits until every Deployment of the namespace but the excepted ones has as many ready pods as it asks for, told by the API's watch. The error
 // of one that failed, or was not ready when ctx ended, says why as the pods say it. What waiting does not help is an error at once:
 // an image that cannot be pulled, a container that crashes again and again; a pod that no node takes is one after a time.
-func AwaitReady(ctx context.Context, o *Objects, namespace string) error {
+func AwaitReady(ctx context.Context, o *Objects, namespace string, except ...Workload) error {
 	stuck := stuckPods{since: map[types.UID]time.Time{}}
 	var waiting []string
 	for {
-		now, next, err := look(ctx, o, namespace, &stuck)
+		now, next, err := look(ctx, o, namespace, &stuck, except)
 		if err == nil {
 			if waiting = now; len(waiting) == 0 {
 				return nil
@@ -44,11 +45,12 @@ func AwaitReady(ctx context.Context, o *Objects, namespace string) error {
 }
 
 // look says which Deployments are not ready; next returns when that may have changed.
-func look(ctx context.Context, o *Objects, namespace string, stuck *stuckPods) (waiting []string, next func() error, err error) {
+func look(ctx context.Context, o *Objects, namespace string, stuck *stuckPods, except []Workload) (waiting []string, next func() error, err error) {
 	list, err := o.Kube.AppsV1().Deployments(namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return nil, nil, fmt.Errorf("deployments of %s: %w", namespace, err)
 	}
+	list.Items = slices.DeleteFunc(list.Items, func(d appsv1.Deployment) bool { return slices.Contains(except, Workload{d.Namespace, d.Name}) })
 	if waiting, err = unready(list.Items); err != nil || len(waiting) == 0 {
 		return nil, nil, err
 	}
