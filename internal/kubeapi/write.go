@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/rand"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
 func (s *Server) serveCreate(w http.ResponseWriter, r *http.Request, q *request) error {
@@ -40,7 +41,7 @@ func (s *Server) serveUpdate(w http.ResponseWriter, r *http.Request, q *request)
 		return err
 	}
 	o, err := s.locked(func() (*object, error) {
-		return s.edit(q, func(*object) (map[string]any, error) { return data, nil })
+		return s.edit(q, func(live *object) (map[string]any, error) { return data, checkNamed(q, live, data) })
 	})
 	if err != nil {
 		return err
@@ -182,6 +183,16 @@ func checkRevision(q *request, live *object, data map[string]any) error {
 			"Precondition failed: UID in precondition: %s, UID in object meta: %s", uid, live.uid()))
 	}
 	return nil
+}
+
+// checkNamed refuses an update of a custom resource that does not say which revision it is made from.
+func checkNamed(q *request, live *object, data map[string]any) error {
+	if !q.res.Custom || text(data, "metadata", "resourceVersion") != "" {
+		return nil
+	}
+	return errors.NewInvalid(q.res.groupKind(), live.key.name, field.ErrorList{
+		field.Invalid(field.NewPath("metadata", "resourceVersion"), 0, "must be specified for an update"),
+	})
 }
 
 // carry completes data with what a client cannot change: the server's own metadata, and the status on a write of the

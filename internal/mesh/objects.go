@@ -144,17 +144,37 @@ func (o *Objects) Restore(ctx context.Context, r Ref, before *unstructured.Unstr
 		}
 		return nil
 	}
-	u := before.DeepCopy()
-	u.SetResourceVersion("")
-	u.SetUID("") // somebody may have made the object anew
-	_, err = c.Update(ctx, u, metav1.UpdateOptions{FieldManager: FieldManager})
-	if apierrors.IsNotFound(err) {
-		_, err = c.Create(ctx, u, metav1.CreateOptions{FieldManager: FieldManager})
+	for range restoreTries {
+		if err = putBack(ctx, c, r.Name, before); !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) && !apierrors.IsAlreadyExists(err) {
+			break
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("restore %s: %w", r, err)
 	}
 	return nil
+}
+
+// restoreTries is how often an object may be changed, deleted or made by others between the look at it and the write.
+const restoreTries = 5
+
+// putBack writes before over what is there, or makes it anew. An update names the revision that it replaces: the API demands it for
+// kinds of Istio's.
+func putBack(ctx context.Context, c dynamic.ResourceInterface, name string, before *unstructured.Unstructured) error {
+	now, err := c.Get(ctx, name, metav1.GetOptions{})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return err
+	}
+	u := before.DeepCopy()
+	u.SetResourceVersion("")
+	u.SetUID("") // somebody may have made the object anew
+	if err != nil {
+		_, err = c.Create(ctx, u, metav1.CreateOptions{FieldManager: FieldManager})
+		return err
+	}
+	u.SetResourceVersion(now.GetResourceVersion())
+	_, err = c.Update(ctx, u, metav1.UpdateOptions{FieldManager: FieldManager})
+	return err
 }
 
 // Delete deletes an object; one that is not there is no error.
