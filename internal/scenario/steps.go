@@ -55,7 +55,7 @@ type Delay struct {
 	FixedDelay Duration `json:"fixedDelay" jsonschema:"required"`
 	// Match narrows the fault to some requests.
 	Match *Match `json:"match,omitempty"`
-	// API is istio, for a VirtualService, or gateway, for an HTTPRoute of the Gateway API. Default spec.mesh.api.
+	// API is what the step is compiled to: istio, a VirtualService, or gateway, an HTTPRoute of the Gateway API. Default spec.mesh.api.
 	API string `json:"api,omitempty" jsonschema:"enum=istio,enum=gateway"`
 	// Unproven is the reason why nothing has to prove that the step took effect; it is printed. Without it a proof is demanded.
 	Unproven string `json:"unproven,omitempty" jsonschema:"minLength=1"`
@@ -74,7 +74,7 @@ type Abort struct {
 	GRPCStatus string `json:"grpcStatus,omitempty" jsonschema:"enum=CANCELLED,enum=UNKNOWN,enum=INVALID_ARGUMENT,enum=DEADLINE_EXCEEDED,enum=NOT_FOUND,enum=ALREADY_EXISTS,enum=PERMISSION_DENIED,enum=RESOURCE_EXHAUSTED,enum=FAILED_PRECONDITION,enum=ABORTED,enum=OUT_OF_RANGE,enum=UNIMPLEMENTED,enum=INTERNAL,enum=UNAVAILABLE,enum=DATA_LOSS,enum=UNAUTHENTICATED"`
 	// Match narrows the fault to some requests.
 	Match *Match `json:"match,omitempty"`
-	// API is istio, for a VirtualService, or gateway, for an HTTPRoute of the Gateway API. Default spec.mesh.api.
+	// API is what the step is compiled to: istio, a VirtualService, or gateway, an HTTPRoute of the Gateway API. Default spec.mesh.api.
 	API string `json:"api,omitempty" jsonschema:"enum=istio,enum=gateway"`
 	// Unproven is the reason why nothing has to prove that the step took effect; it is printed. Without it a proof is demanded.
 	Unproven string `json:"unproven,omitempty" jsonschema:"minLength=1"`
@@ -111,7 +111,7 @@ type Timeout struct {
 	Timeout Duration `json:"timeout" jsonschema:"required"`
 	// Match narrows it to some requests.
 	Match *Match `json:"match,omitempty"`
-	// API is istio, for a VirtualService, or gateway, for an HTTPRoute of the Gateway API. Default spec.mesh.api.
+	// API is what the step is compiled to: istio, a VirtualService, or gateway, an HTTPRoute of the Gateway API. Default spec.mesh.api.
 	API string `json:"api,omitempty" jsonschema:"enum=istio,enum=gateway"`
 	// Unproven is the reason why nothing has to prove that the step took effect; it is printed. Without it a proof is demanded.
 	Unproven string `json:"unproven,omitempty" jsonschema:"minLength=1"`
@@ -129,7 +129,7 @@ type Retries struct {
 	RetryOn string `json:"retryOn,omitempty"`
 	// Match narrows it to some requests.
 	Match *Match `json:"match,omitempty"`
-	// API is istio, for a VirtualService, or gateway, for an HTTPRoute of the Gateway API. Default spec.mesh.api.
+	// API is what the step is compiled to: istio, a VirtualService, or gateway, an HTTPRoute of the Gateway API. Default spec.mesh.api.
 	API string `json:"api,omitempty" jsonschema:"enum=istio,enum=gateway"`
 	// Unproven is the reason why nothing has to prove that the step took effect; it is printed. Without it a proof is demanded.
 	Unproven string `json:"unproven,omitempty" jsonschema:"minLength=1"`
@@ -144,7 +144,7 @@ type Weights struct {
 	Subsets map[string]Share `json:"subsets" jsonschema:"required,minProperties=1"`
 	// Match narrows it to some requests.
 	Match *Match `json:"match,omitempty"`
-	// API is istio, for a VirtualService, or gateway, for an HTTPRoute of the Gateway API. Default spec.mesh.api.
+	// API is what the step is compiled to: istio, a VirtualService, or gateway, an HTTPRoute of the Gateway API. Default spec.mesh.api.
 	API string `json:"api,omitempty" jsonschema:"enum=istio,enum=gateway"`
 	// Unproven is the reason why nothing has to prove that the step took effect; it is printed. Without it a proof is demanded.
 	Unproven string `json:"unproven,omitempty" jsonschema:"minLength=1"`
@@ -160,7 +160,7 @@ type Mirror struct {
 	Percent Percent `json:"percent,omitempty"`
 	// Match narrows it to some requests.
 	Match *Match `json:"match,omitempty"`
-	// API is istio, for a VirtualService, or gateway, for an HTTPRoute of the Gateway API. Default spec.mesh.api.
+	// API is what the step is compiled to: istio, a VirtualService, or gateway, an HTTPRoute of the Gateway API. Default spec.mesh.api.
 	API string `json:"api,omitempty" jsonschema:"enum=istio,enum=gateway"`
 	// Unproven is the reason why nothing has to prove that the step took effect; it is printed. Without it a proof is demanded.
 	Unproven string `json:"unproven,omitempty" jsonschema:"minLength=1"`
@@ -184,7 +184,7 @@ type Route struct {
 	Match *Match `json:"match,omitempty"`
 	// To is where they go.
 	To Destination `json:"to" jsonschema:"required"`
-	// API is istio, for a VirtualService, or gateway, for an HTTPRoute of the Gateway API. Default spec.mesh.api.
+	// API is what the step is compiled to: istio, a VirtualService, or gateway, an HTTPRoute of the Gateway API. Default spec.mesh.api.
 	API string `json:"api,omitempty" jsonschema:"enum=istio,enum=gateway"`
 	// Unproven is the reason why nothing has to prove that the step took effect; it is printed. Without it a proof is demanded.
 	Unproven string `json:"unproven,omitempty" jsonschema:"minLength=1"`
