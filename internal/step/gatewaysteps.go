@@ -151,7 +151,7 @@ func (c *compiler) backendOf(h Host, d scenario.Destination) (to Host, ref map[s
 // to other Services.
 func (c *compiler) refuseElsewhere() {
 	for _, s := range c.steps {
-		subset := ""
+		var subset string
 		switch spec := s.Spec.(type) {
 		case *scenario.CircuitBreaker:
 			subset = spec.Subset

@@ -158,9 +158,9 @@ func gatewayDuration(d scenario.Duration) (out string, ok bool) {
 		name string
 		of   time.Duration
 	}{{"h", time.Hour}, {"m", time.Minute}, {"s", time.Second}, {"ms", time.Millisecond}} {
-		if n := rest / unit.of; n > 0 {
-			out += fmt.Sprintf("%d%s", n, unit.name)
-			rest -= n * unit.of
+		if rest >= unit.of {
+			out += fmt.Sprintf("%d%s", rest/unit.of, unit.name)
+			rest %= unit.of
 		}
 	}
 	return out, true
