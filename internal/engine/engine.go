@@ -29,7 +29,7 @@ import (
 type Config struct {
 	Fixtures string   // folder of the fixtures
 	Reports  string   // folder in which each run gets its own
-	Env      string   // local or kind
+	Env      string   // local, kind or cluster
 	Cluster  *Cluster // of every Env but local
 	Images   map[string]string
 	Tools    toolchain.Tools
@@ -102,16 +102,7 @@ func (k *Compiled) Available() error {
 		return nil // nodes pull what they do not have
 	}
 	var objects []map[string]any
-	for _, o := range k.Plan.Fixtures {
-		objects = append(objects, o.Object)
-	}
-	for _, p := range k.Plan.Phases {
-		for _, c := range p.Changes {
-			if c.After != nil {
-				objects = append(objects, c.After.Object)
-			}
-		}
-	}
+	k.each(func(u *unstructured.Unstructured, _ string) { objects = append(objects, u.Object) })
 	return local.Available(objects, k.images)
 }
 
