@@ -20,6 +20,9 @@ const (
 	OnCluster = "cluster"
 )
 
+// expiryMargin is for a run's rollback and recovery, which come on top of its timeout.
+const expiryMargin = 10 * time.Minute
+
 // isLocal takes no environment for the local one.
 func isLocal(env string) bool { return env == "" || env == Local }
 
@@ -61,5 +64,11 @@ func (c Config) environment(k *Compiled, rec *record.Run) (mesh.Env, string, err
 
 // cluster is the environment of a run on a cluster. Nothing is sent yet.
 func (k *Compiled) cluster(c *Cluster) (*kube.Mesh, error) {
-	return kube.New(kube.Options{Name: k.env, Config: c.Access, Namespaces: k.Plan.ProxyNamespaces(), Image: c.Image, RunID: k.RunID})
+	ttl := c.TTL
+	if ttl == 0 {
+		ttl = time.Duration(k.Scenario.Spec.Timeout) + expiryMargin
+	}
+	return kube.New(kube.Options{
+		Name: k.env, Config: c.Access, Namespaces: k.Plan.ProxyNamespaces(), Image: c.Image, RunID: k.RunID, Expires: time.Now().Add(ttl),
+	})
 }

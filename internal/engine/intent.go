@@ -19,7 +19,9 @@ func (k *Compiled) Intent(c *Cluster) (guard.Intent, error) {
 	for _, u := range env.Instruments(k.Plan.ProxyNamespaces()) {
 		out.Touches = append(out.Touches, guard.Touches(u, "so that proxies can be read")...)
 	}
-	k.each(func(u *unstructured.Unstructured, step string) { out.Touches = append(out.Touches, guard.Touches(u, step)...) })
+	k.each(func(u *unstructured.Unstructured, step string) {
+		out.Touches = append(out.Touches, guard.Touches(u, step)...)
+	})
 	return out, nil
 }
 

@@ -147,9 +147,13 @@ func (o *Objects) Restore(ctx context.Context, r Ref, before *unstructured.Unstr
 	u := before.DeepCopy()
 	u.SetResourceVersion("")
 	u.SetUID("") // somebody may have made the object anew
-	_, err = c.Update(ctx, u, metav1.UpdateOptions{FieldManager: FieldManager})
+	got, err := c.Update(ctx, u, metav1.UpdateOptions{FieldManager: FieldManager})
 	if apierrors.IsNotFound(err) {
-		_, err = c.Create(ctx, u, metav1.CreateOptions{FieldManager: FieldManager})
+		got, err = c.Create(ctx, u, metav1.CreateOptions{FieldManager: FieldManager})
+	}
+	if err == nil && !reflect.DeepEqual(got.GetManagedFields(), u.GetManagedFields()) {
+		// Who updates a field owns it. An update that changes nothing else gives the fields back to those who owned them.
+		_, err = c.Update(ctx, u, metav1.UpdateOptions{FieldManager: FieldManager})
 	}
 	if err != nil {
 		return fmt.Errorf("restore %s: %w", r, err)

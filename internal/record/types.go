@@ -27,8 +27,9 @@ const (
 	Completed   = "completed"
 	Halted      = "halted"
 	Interrupted = "interrupted"
-	Broken      = "error" // Manifest.Error says why
-	Lost        = "lost"  // a worker of the load; Manifest.Error says which and why
+	Broken      = "error"    // Manifest.Error says why
+	Lost        = "lost"     // a worker of the load; Manifest.Error says which and why
+	Reverted    = "reverted" // somebody else took a change back; Manifest.Error says who
 )
 
 // Manifest identifies a run. It is written when the run starts and replaced when it ends; a manifest without End is

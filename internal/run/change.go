@@ -18,7 +18,7 @@ import (
 // applyChanges makes the phase's changes, and returns when the first of them was sent.
 func (r *runner) applyChanges(ctx context.Context, p *plan.Phase) (sent time.Time, err error) {
 	for _, c := range p.Changes {
-		if err := r.objects.Try(ctx, c.After); err != nil { // before anything of the phase is changed or noted
+		if err := r.may(ctx, c.After); err != nil { // before anything of the phase is changed or noted
 			return sent, fmt.Errorf("%s: %w", c.Step, err)
 		}
 	}
@@ -75,7 +75,7 @@ func (r *runner) applyOne(
 		return nil, sent, err
 	}
 	sent = time.Now()
-	stored, err = r.objects.Apply(ctx, after)
+	stored, err = r.objects.Apply(ctx, r.stamped(after, before))
 	if err != nil {
 		return nil, sent, fmt.Errorf("%s: %w", step, err)
 	}

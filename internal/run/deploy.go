@@ -96,7 +96,7 @@ func (r *runner) apply(ctx context.Context, p *plan.Phase) error {
 	at := start.Sub(r.base).Seconds()
 	live, err := r.awaitChanges(ctx, p, start)
 	if err != nil {
-		return err
+		return errors.Join(r.unchanged(ctx), err) // what somebody took back is never live
 	}
 	text := fmt.Sprintf("live on %d/%d proxies after %.0f ms", len(live), len(live), float64(slowest(live).Microseconds())/1000)
 	data := map[string]any{}

@@ -26,6 +26,10 @@ func Deploy(
 		return nil, nil, err
 	}
 	d := &deployment{objects: objects, note: note}
+	d.shared, _ = env.(mesh.Shared)
+	if err := d.unowned(ctx, env, p); err != nil {
+		return objects, nil, err
+	}
 	for _, ns := range p.Namespaces {
 		if err := d.apply(ctx, mesh.Namespace(ns), true); err != nil {
 			return objects, nil, err
@@ -69,6 +73,7 @@ func prepare(env mesh.Env, p *plan.Plan) ([]*unstructured.Unstructured, error) {
 // deployment applies objects, each noted before.
 type deployment struct {
 	objects *mesh.Objects
+	shared  mesh.Shared // nil when the mesh ends with the run
 	note    func(r mesh.Ref, before *unstructured.Unstructured) error
 }
 
@@ -78,6 +83,9 @@ func (d *deployment) apply(ctx context.Context, u *unstructured.Unstructured, ma
 		before, err := d.objects.Get(ctx, mesh.RefOf(u))
 		if err != nil || before != nil && mayStay {
 			return err
+		}
+		if d.shared != nil && !d.shared.Keeps(mesh.RefOf(u)) {
+			d.shared.Stamp().Put(u, before)
 		}
 		if d.note != nil {
 			if err := d.note(mesh.RefOf(u), before); err != nil {

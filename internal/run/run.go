@@ -174,11 +174,14 @@ func (r *runner) end(failure error) error {
 	var halt *haltError
 	var dead *meshError
 	var lost *worker.LostError
+	var back *revertedError
 	switch {
 	case errors.As(failure, &halt):
 		r.man.Ended, r.man.Error = record.Halted, halt.reason
 	case errors.As(failure, &lost) && !errors.As(failure, &dead) && !errors.As(failure, &sig):
 		r.man.Ended, r.man.Error = record.Lost, lost.Error()
+	case errors.As(failure, &back) && !errors.As(failure, &dead) && !errors.As(failure, &sig):
+		r.man.Ended, r.man.Error = record.Reverted, back.Error()
 	case errors.As(failure, &sig):
 		r.man.Ended, r.man.Signal, r.man.Error = record.Interrupted, sig.Name, failure.Error()
 	case failure != nil:

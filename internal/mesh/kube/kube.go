@@ -37,7 +37,8 @@ type Options struct {
 	Config *rest.Config
 	// Namespaces are those whose pods belong to the run, Istio's root namespace among them where its gateway does.
 	Namespaces []string
-	RunID      string // is a label of what the run brings
+	RunID      string    // is a label of what the run brings
+	Expires    time.Time // when the run counts as dead
 	// Image is what stands for an image of the fixtures; nil leaves them as they are.
 	Image func(ref string) string
 }
