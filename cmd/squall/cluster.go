@@ -26,8 +26,11 @@ const (
 // connection says which cluster is meant.
 type connection struct{ kubeconfig, context string }
 
-func (f *connection) add(c *cobra.Command) {
-	c.Flags().StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig `FILE` of the cluster; without it KUBECONFIG's, or ~/.kube/config")
+// ownKubeconfig is what is taken without the flag --kubeconfig.
+const ownKubeconfig = "without it KUBECONFIG's, or ~/.kube/config"
+
+func (f *connection) add(c *cobra.Command, without string) {
+	c.Flags().StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig `FILE` of the cluster; "+without)
 	c.Flags().StringVar(&f.context, "context", "", "the kubeconfig's context with that `NAME`; without it the current one")
 	complete(c, "context", f.complete)
 }
@@ -71,7 +74,7 @@ type clusterFlags struct {
 }
 
 func (f *clusterFlags) add(c *cobra.Command) {
-	f.connection.add(c)
+	f.connection.add(c, ownKubeconfig)
 	fs := c.Flags()
 	fs.BoolVarP(&f.yes, "yes", "y", false, "run on a cluster that does not look like a test cluster")
 	fs.StringArrayVar(&f.allow, "allow-namespace", nil, "a `PATTERN` of namespaces that runs on a cluster may touch, such as team-*; a protected one by its name alone")

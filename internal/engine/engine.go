@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"squall/internal/check"
+	"squall/internal/mesh"
 	"squall/internal/mesh/local"
 	"squall/internal/plan"
 	"squall/internal/record"
@@ -128,8 +129,13 @@ func (c Config) Run(ctx context.Context, k *Compiled, progress run.Progress) (*O
 	if err != nil {
 		return nil, err
 	}
+	var where *mesh.Target
+	if !isLocal(c.Env) {
+		where = &c.Cluster.Target
+	}
 	runErr := run.Run(ctx, run.Options{
-		Plan: k.Plan, Env: env, Record: rec, Progress: progress, MeshDir: dir,
+		Cluster: where,
+		Plan:    k.Plan, Env: env, Record: rec, Progress: progress, MeshDir: dir,
 		Manifest: record.Manifest{
 			RunID: k.RunID, Scenario: k.Scenario.Metadata.Name, File: k.Scenario.File, Env: c.Env, Seed: k.Scenario.Spec.Seed,
 			Versions: Versions(),

@@ -179,6 +179,8 @@ func Difference(r Ref, before, now *unstructured.Unstructured) string {
 	switch {
 	case before == nil && now == nil:
 		return ""
+	case before == nil && now.GetDeletionTimestamp() != nil:
+		return "" // it is being deleted
 	case before == nil:
 		return r.String() + " is still there"
 	case now == nil:

@@ -61,6 +61,8 @@ type Rollback struct {
 	Baseline string   `json:"baseline,omitempty"`
 	Errors   []string `json:"errors,omitempty"`
 	Seconds  float64  `json:"seconds"`
+	// Forgotten says that somebody gave the rollback up, since the cluster is gone.
+	Forgotten bool `json:"forgotten,omitempty"`
 }
 
 // Event is a point or a span on the timeline. Times are seconds since Manifest.Start on the monotonic clock.

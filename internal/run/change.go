@@ -71,7 +71,7 @@ func (r *runner) applyOne(
 	if err != nil {
 		return nil, sent, err
 	}
-	if err := r.journal.Add(phase, step, ref, before); err != nil {
+	if err := r.note(ctx, Entry{Phase: phase, Step: step, Ref: ref}, before); err != nil {
 		return nil, sent, err
 	}
 	sent = time.Now()

@@ -52,6 +52,8 @@ type Options struct {
 	// MeshDir is the working folder of the mesh's processes, for a rollback after the run was killed; empty when they are not
 	// on this machine.
 	MeshDir string
+	// Cluster is where the mesh is, nil when it ends with the run.
+	Cluster *mesh.Target
 }
 
 // SignalError is the cause of a context that a signal ended.
@@ -79,6 +81,7 @@ type runner struct {
 	events  *record.EventLog
 	objects *mesh.Objects
 	journal *Journal
+	mirror  *mirror // nil when the mesh ends with the run
 
 	proxies   []record.Proxy // as they are now
 	ever      []record.Proxy // all that there were
@@ -154,7 +157,7 @@ func (r *runner) begin() (err error) {
 	if err := r.Record.WriteJSON(record.PlanFile, r.Plan.Document()); err != nil {
 		return err
 	}
-	if err := r.writeOwner(); err != nil {
+	if err := r.writeOwner(nil); err != nil {
 		return err
 	}
 	if r.events, err = r.Record.Events(); err != nil {
