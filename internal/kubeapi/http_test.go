@@ -198,9 +198,14 @@ func TestUnknownFieldsWarn(t *testing.T) {
 	if lookup(out, "spec", "htpp") != nil {
 		t.Errorf("the field is kept: %v", out)
 	}
-	code, h, _ = a.call("PUT", virtuals+"/x?fieldValidation=Ignore", "", body)
+	const put = virtuals + "/x?fieldValidation=Ignore"
+	code, h, out = a.call("PUT", put, "", strings.Replace(body, `"name":"x"`, fmt.Sprintf(`"name":"x","resourceVersion":%q`, text(out, "metadata", "resourceVersion")), 1))
 	if code != http.StatusOK || h.Get("Warning") != "" {
-		t.Errorf("ignored: %d, warning %q", code, h.Get("Warning"))
+		t.Errorf("ignored: %d, warning %q: %v", code, h.Get("Warning"), out)
+	}
+	code, _, out = a.call("PUT", put, "", body)
+	if message := text(out, "message"); code != http.StatusUnprocessableEntity || !strings.Contains(message, "metadata.resourceVersion: Invalid value: 0: must be specified for an update") {
+		t.Errorf("no version: %d %s", code, message)
 	}
 }
 

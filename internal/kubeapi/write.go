@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/rand"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
 func (s *Server) serveCreate(w http.ResponseWriter, r *http.Request, q *request) error {
@@ -40,13 +41,23 @@ func (s *Server) serveUpdate(w http.ResponseWriter, r *http.Request, q *request)
 		return err
 	}
 	o, err := s.locked(func() (*object, error) {
-		return s.edit(q, func(*object) (map[string]any, error) { return data, nil })
+		return s.edit(q, func(live *object) (map[string]any, error) { return data, s.conditional(q, live, data) })
 	})
 	if err != nil {
 		return err
 	}
 	s.writeObject(w, http.StatusOK, q, o)
 	return nil
+}
+
+// conditional refuses an update of a custom resource that does not say which version it is of. Kubernetes' own kinds need not.
+func (s *Server) conditional(q *request, live *object, data map[string]any) error {
+	if !s.schemas.isCustom(q.res) || text(data, "metadata", "resourceVersion") != "" {
+		return nil
+	}
+	return errors.NewInvalid(q.res.groupKind(), live.key.name, field.ErrorList{
+		field.Invalid(field.NewPath("metadata", "resourceVersion"), 0, "must be specified for an update"),
+	})
 }
 
 // locked runs a write under the store's lock. A panic in a merge library, which the HTTP server survives, must not

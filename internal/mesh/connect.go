@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -17,7 +18,7 @@ type Access = *rest.Config
 
 // Target is the cluster that a context of a kubeconfig leads to.
 type Target struct {
-	Kubeconfig string `json:"kubeconfig,omitempty"` // "" is the user's own
+	Kubeconfig string `json:"kubeconfig,omitempty"` // its file, or several as KUBECONFIG has them
 	Context    string `json:"context"`
 	Cluster    string `json:"cluster"`
 	Server     string `json:"server"`
@@ -40,7 +41,7 @@ func (e *UnknownContextError) Error() string {
 	return fmt.Sprintf("%s has no context %q", e.Kubeconfig, e.Context)
 }
 
-// Connect reads a kubeconfig, empty for the user's own, and takes the context, empty for its current one. Nothing is sent yet.
+// Connect reads a kubeconfig, a file or several as KUBECONFIG has them, empty for the user's own, and takes the context, empty for its current one. Nothing is sent yet.
 func Connect(kubeconfig, context string) (Access, error) {
 	_, access, err := Look(kubeconfig, context)
 	return access, err
@@ -49,9 +50,13 @@ func Connect(kubeconfig, context string) (Access, error) {
 // Look is Connect, and says which cluster it is. In a pod without a kubeconfig it is the cluster of the pod.
 func Look(kubeconfig, context string) (Target, Access, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
-	rules.ExplicitPath = kubeconfig
-	t := Target{Kubeconfig: kubeconfig, Context: context}
-	file := "kubeconfig " + strings.Join(rules.GetLoadingPrecedence(), ", ")
+	if files := filepath.SplitList(kubeconfig); len(files) > 1 {
+		rules.Precedence = files
+	} else {
+		rules.ExplicitPath = kubeconfig
+	}
+	t := Target{Kubeconfig: absolute(rules.GetLoadingPrecedence()), Context: context}
+	file := "kubeconfig " + t.Kubeconfig
 	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: context})
 	raw, err := loader.RawConfig()
 	switch {
@@ -74,11 +79,24 @@ func Look(kubeconfig, context string) (Target, Access, error) {
 	if err != nil {
 		return t, nil, fmt.Errorf("%s: %w", file, err)
 	}
+	config.QPS, config.Burst = -1, 0 // the API server has its own fairness
 	t.Server = config.Host
 	if t.Cluster = "of this pod"; c != nil {
 		t.Cluster = c.Cluster
 	}
 	return t, config, nil
+}
+
+// absolute is a list of files as KUBECONFIG has it, that leads to them from every folder.
+func absolute(files []string) string {
+	var out []string
+	for _, f := range files {
+		if whole, err := filepath.Abs(f); err == nil {
+			f = whole
+		}
+		out = append(out, f)
+	}
+	return strings.Join(out, string(filepath.ListSeparator))
 }
 
 // ImageTag is the tag of an image, "" when it has none. Its registry may have a port.

@@ -27,6 +27,9 @@ type Objects struct {
 	mapper  meta.RESTMapper
 }
 
+// restoreTries is how often an object is restored that others change at the same moment.
+const restoreTries = 5
+
 // NewObjects makes the clients for cfg. Nothing is sent yet.
 func NewObjects(cfg *rest.Config) (*Objects, error) {
 	kube, err := kubernetes.NewForConfig(cfg)
@@ -144,21 +147,38 @@ func (o *Objects) Restore(ctx context.Context, r Ref, before *unstructured.Unstr
 		}
 		return nil
 	}
-	u := before.DeepCopy()
-	u.SetResourceVersion("")
-	u.SetUID("") // somebody may have made the object anew
-	got, err := c.Update(ctx, u, metav1.UpdateOptions{FieldManager: FieldManager})
-	if apierrors.IsNotFound(err) {
-		got, err = c.Create(ctx, u, metav1.CreateOptions{FieldManager: FieldManager})
-	}
-	if err == nil && !reflect.DeepEqual(got.GetManagedFields(), u.GetManagedFields()) {
-		// Who updates a field owns it. An update that changes nothing else gives the fields back to those who owned them.
-		_, err = c.Update(ctx, u, metav1.UpdateOptions{FieldManager: FieldManager})
-	}
-	if err != nil {
+	if err := putBack(ctx, c, before); err != nil {
 		return fmt.Errorf("restore %s: %w", r, err)
 	}
 	return nil
+}
+
+// putBack makes an object what it was, its fields' owners included. What is there is read first: the API takes no update of a custom
+// resource that does not name its version.
+func putBack(ctx context.Context, c dynamic.ResourceInterface, before *unstructured.Unstructured) error {
+	for try := 1; ; try++ {
+		u := before.DeepCopy()
+		live, err := c.Get(ctx, u.GetName(), metav1.GetOptions{})
+		switch {
+		case apierrors.IsNotFound(err):
+			u.SetResourceVersion("")
+			u.SetUID("")
+			live, err = c.Create(ctx, u, metav1.CreateOptions{FieldManager: FieldManager})
+		case err == nil:
+			u.SetResourceVersion(live.GetResourceVersion())
+			u.SetUID(live.GetUID()) // somebody may have made the object anew
+			live, err = c.Update(ctx, u, metav1.UpdateOptions{FieldManager: FieldManager})
+		}
+		if err == nil && !reflect.DeepEqual(live.GetManagedFields(), u.GetManagedFields()) {
+			// Who updates a field owns it. An update that changes nothing else gives the fields back to those who owned them.
+			u.SetResourceVersion(live.GetResourceVersion())
+			u.SetUID(live.GetUID())
+			_, err = c.Update(ctx, u, metav1.UpdateOptions{FieldManager: FieldManager})
+		}
+		if !apierrors.IsConflict(err) && !apierrors.IsAlreadyExists(err) || try == restoreTries {
+			return err
+		}
+	}
 }
 
 // Delete deletes an object; one that is not there is no error.

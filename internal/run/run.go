@@ -184,7 +184,7 @@ func (r *runner) end(failure error) error {
 	case errors.As(failure, &lost) && !errors.As(failure, &dead) && !errors.As(failure, &sig):
 		r.man.Ended, r.man.Error = record.Lost, lost.Error()
 	case errors.As(failure, &back) && !errors.As(failure, &dead) && !errors.As(failure, &sig):
-		r.man.Ended, r.man.Error = record.Reverted, back.Error()
+		r.man.Ended, r.man.Error = record.Reverted, failure.Error()
 	case errors.As(failure, &sig):
 		r.man.Ended, r.man.Signal, r.man.Error = record.Interrupted, sig.Name, failure.Error()
 	case failure != nil:

@@ -99,6 +99,9 @@ func (m *Mesh) Up(ctx context.Context) error {
 	if err := m.preflight(ctx); err != nil {
 		return err
 	}
+	if err := m.awaitGone(ctx); err != nil {
+		return err
+	}
 	live, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	m.cancel = cancel
 	for _, ns := range m.watched() {

@@ -117,6 +117,8 @@ func (m *Mesh) injected(ctx context.Context) error {
 			continue
 		case err != nil:
 			return fmt.Errorf("namespace %s: %w", name, err)
+		case ns.DeletionTimestamp != nil && ns.Labels[mesh.ManagedByLabel] == mesh.FieldManager:
+			continue // it is waited for
 		case ns.DeletionTimestamp != nil:
 			return fmt.Errorf("namespace %s is being deleted: try again when it is gone", name)
 		case ns.Labels["istio-injection"] != "enabled" && ns.Labels["istio.io/rev"] == "":
