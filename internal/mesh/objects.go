@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"sync/atomic"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -25,6 +26,7 @@ type Objects struct {
 	Kube    kubernetes.Interface
 	dynamic dynamic.Interface
 	mapper  meta.RESTMapper
+	reached atomic.Bool // the API answered, and was not given up since
 }
 
 // restoreTries is how often an object is restored that others change at the same moment.
@@ -70,12 +72,14 @@ func (r Ref) String() string {
 	return r.Kind + " " + r.Namespace + "/" + r.Name
 }
 
-func (o *Objects) resource(r Ref) (dynamic.ResourceInterface, error) {
+func (o *Objects) resource(ctx context.Context, r Ref) (dynamic.ResourceInterface, error) {
 	gv, err := schema.ParseGroupVersion(r.APIVersion)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", r, err)
 	}
-	m, err := o.mapper.RESTMapping(schema.GroupKind{Group: gv.Group, Kind: r.Kind}, gv.Version)
+	m, err := again(ctx, o, func() (*meta.RESTMapping, error) {
+		return o.mapper.RESTMapping(schema.GroupKind{Group: gv.Group, Kind: r.Kind}, gv.Version)
+	})
 	if err != nil {
 		if meta.IsNoMatchError(err) {
 			return nil, fmt.Errorf("%s: the API has no kind %s in %s; is its CRD installed?", r, r.Kind, r.APIVersion)
@@ -90,11 +94,11 @@ func (o *Objects) resource(r Ref) (dynamic.ResourceInterface, error) {
 
 // Get reads an object; nil without an error when there is none.
 func (o *Objects) Get(ctx context.Context, r Ref) (*unstructured.Unstructured, error) {
-	c, err := o.resource(r)
+	c, err := o.resource(ctx, r)
 	if err != nil {
 		return nil, err
 	}
-	u, err := c.Get(ctx, r.Name, metav1.GetOptions{})
+	u, err := again(ctx, o, func() (*unstructured.Unstructured, error) { return c.Get(ctx, r.Name, metav1.GetOptions{}) })
 	if apierrors.IsNotFound(err) {
 		return nil, nil
 	}
@@ -118,7 +122,7 @@ func (o *Objects) Try(ctx context.Context, u *unstructured.Unstructured) error {
 
 func (o *Objects) apply(ctx context.Context, u *unstructured.Unstructured, opts metav1.PatchOptions) (*unstructured.Unstructured, error) {
 	r := RefOf(u)
-	c, err := o.resource(r)
+	c, err := o.resource(ctx, r)
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +131,9 @@ func (o *Objects) apply(ctx context.Context, u *unstructured.Unstructured, opts 
 		return nil, fmt.Errorf("apply %s: %w", r, err)
 	}
 	opts.FieldManager, opts.FieldValidation = FieldManager, metav1.FieldValidationStrict
-	got, err := c.Patch(ctx, r.Name, types.ApplyPatchType, body, opts)
+	got, err := again(ctx, o, func() (*unstructured.Unstructured, error) {
+		return c.Patch(ctx, r.Name, types.ApplyPatchType, body, opts)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("apply %s: %w", r, err)
 	}
@@ -137,17 +143,18 @@ func (o *Objects) apply(ctx context.Context, u *unstructured.Unstructured, opts 
 // Restore makes the object r be before again: the exact object where there was one (created anew if somebody deleted it
 // meanwhile), deleted where there was none.
 func (o *Objects) Restore(ctx context.Context, r Ref, before *unstructured.Unstructured) error {
-	c, err := o.resource(r)
+	c, err := o.resource(ctx, r)
 	if err != nil {
 		return err
 	}
 	if before == nil {
-		if err := c.Delete(ctx, r.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+		_, err := again(ctx, o, func() (any, error) { return nil, c.Delete(ctx, r.Name, metav1.DeleteOptions{}) })
+		if err != nil && !apierrors.IsNotFound(err) {
 			return fmt.Errorf("delete %s: %w", r, err)
 		}
 		return nil
 	}
-	if err := putBack(ctx, c, before); err != nil {
+	if _, err := again(ctx, o, func() (any, error) { return nil, putBack(ctx, c, before) }); err != nil {
 		return fmt.Errorf("restore %s: %w", r, err)
 	}
 	return nil

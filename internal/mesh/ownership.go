@@ -69,7 +69,7 @@ func (o *Objects) Free(ctx context.Context, u *unstructured.Unstructured, s Stam
 
 // pretend asks the API what the object would be if the apply overruled everybody. Nothing is changed.
 func (o *Objects) pretend(ctx context.Context, u *unstructured.Unstructured) (*unstructured.Unstructured, error) {
-	c, err := o.resource(RefOf(u))
+	c, err := o.resource(ctx, RefOf(u))
 	if err != nil {
 		return nil, err
 	}
