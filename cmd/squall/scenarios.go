@@ -49,7 +49,11 @@ func (a *app) addPlanFlags(c *cobra.Command, f *planFlags) {
 	c.Flags().Var(&f.env, "env", "where to run: local, kind, the cluster that 'squall kind up' makes, or cluster, any one with Istio")
 	c.Flags().StringVar(&f.namespace, "namespace", "", "`NAMESPACE` in place of the scenario's own")
 	c.Flags().DurationVar(&f.timeout, "timeout", 0, "the longest `TIME` that a run may take without its rollback, in place of the scenario's own")
-	complete(c, "env", cobra.FixedCompletions([]string{string(envLocal), string(envKind), string(envCluster)}, cobra.ShellCompDirectiveNoFileComp))
+	complete(c, "env", completeEnvironment)
+}
+
+func completeEnvironment(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return []string{string(envLocal), string(envKind), string(envCluster)}, cobra.ShellCompDirectiveNoFileComp
 }
 
 func (a *app) addSet(c *cobra.Command, f *planFlags) {

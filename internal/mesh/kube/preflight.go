@@ -113,8 +113,12 @@ func (m *Mesh) injected(ctx context.Context) error {
 	for _, name := range m.opts.Namespaces {
 		ns, err := m.objects.Kube.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
 		switch {
-		case apierrors.IsNotFound(err) || name == mesh.RootNamespace:
+		case name == mesh.RootNamespace:
 			continue
+		case apierrors.IsNotFound(err):
+			if err := m.mayMake(ctx); err != nil {
+				return fmt.Errorf("namespace %s: %w", name, err)
+			}
 		case err != nil:
 			return fmt.Errorf("namespace %s: %w", name, err)
 		case ns.DeletionTimestamp != nil && ns.Labels[mesh.ManagedByLabel] == mesh.FieldManager:
