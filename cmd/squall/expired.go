@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"squall/internal/mesh"
+	"squall/internal/mesh/kube"
 	"squall/internal/run"
 )
 
@@ -26,9 +27,6 @@ func (a *app) rollbackExpired(ctx context.Context, f *rollbackFlags) error {
 	if err != nil {
 		return environment(fmt.Errorf("%s at %s: %w", target.Context, target.Server, err))
 	}
-	if len(hidden) > 0 {
-		fmt.Fprintf(a.stderr, "this user may not list %s: what runs left of these is not seen\n", strings.Join(hidden, ", "))
-	}
 	here, err := a.killedHere()
 	if err != nil {
 		return err
@@ -36,6 +34,9 @@ func (a *app) rollbackExpired(ctx context.Context, f *rollbackFlags) error {
 	list := []restored{}
 	code := exitPass
 	var errs []error
+	if unseen := kube.Unseen(hidden); len(unseen) > 0 { // nothing that is found would not be all
+		errs = append(errs, fmt.Errorf("this user may not list %s: what runs left of these is not seen", strings.Join(unseen, ", ")))
+	}
 	for _, r := range remains {
 		if time.Now().Before(r.Expires) {
 			fmt.Fprintf(a.stderr, "run %s has time until %s: left alone\n", r.Run, r.Expires.Format(time.RFC3339))
@@ -48,8 +49,10 @@ func (a *app) rollbackExpired(ctx context.Context, f *rollbackFlags) error {
 		}
 		list = append(list, out)
 	}
-	err = errors.Join(append(errs, a.printRestored(list, "no run has left anything on "+target.Context+" that is to be cleaned up", f.output))...)
-	if err != nil {
+	if len(list) > 0 || errors.Join(errs...) == nil {
+		errs = append(errs, a.printRestored(list, "no run has left anything on "+target.Context+" that is to be cleaned up", f.output))
+	}
+	if err := errors.Join(errs...); err != nil {
 		return &codeError{worst(code, exitEnvironment), err}
 	}
 	return ended(code)

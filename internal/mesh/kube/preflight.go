@@ -180,9 +180,9 @@ func (m *Mesh) Permissions() []Permission {
 	return out
 }
 
-// Missing are the permissions that this user does not have, as the API server says.
+// Missing are the permissions that this user does not have, as the API server says: each entry is some verbs on one resource.
 func (m *Mesh) Missing(ctx context.Context) ([]string, error) {
-	var out []string
+	var out []Permission
 	for _, ns := range m.watched() {
 		missing, err := m.missingIn(ctx, ns)
 		if err != nil {
@@ -190,17 +190,17 @@ func (m *Mesh) Missing(ctx context.Context) ([]string, error) {
 		}
 		out = append(out, missing...)
 	}
-	return out, nil
+	return grouped(out), nil
 }
 
 // missingIn asks for the rules of a namespace once, and for a single permission only where those do not have it.
-func (m *Mesh) missingIn(ctx context.Context, namespace string) ([]string, error) {
+func (m *Mesh) missingIn(ctx context.Context, namespace string) ([]Permission, error) {
 	review, err := m.objects.Kube.AuthorizationV1().SelfSubjectRulesReviews().Create(ctx,
 		&authorizationv1.SelfSubjectRulesReview{Spec: authorizationv1.SelfSubjectRulesReviewSpec{Namespace: namespace}}, metav1.CreateOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("permissions in %s: %w", namespace, err)
 	}
-	var out []string
+	var out []Permission
 	for _, p := range m.Permissions() {
 		if p.Namespace != namespace && !(p.Namespace == "" && namespace == mesh.RootNamespace) || granted(review.Status.ResourceRules, p) {
 			continue
@@ -210,7 +210,7 @@ func (m *Mesh) missingIn(ctx context.Context, namespace string) ([]string, error
 			return nil, err
 		}
 		if !ok {
-			out = append(out, p.String())
+			out = append(out, p)
 		}
 	}
 	return out, nil
