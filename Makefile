@@ -1,6 +1,6 @@
 # Squall: each target is one line that calls go or a script. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help build scenario scenarios soak falsify tools test check bench accuracy overhead schema kind-up kind-down clean
+.PHONY: help build scenario scenarios soak falsify tools test test-kind check bench accuracy overhead schema kind-up kind-down clean
 
 # Set on the command line alone: shells and systems set variables with these names for other ends.
 NAME =
@@ -37,6 +37,9 @@ tools: ## Build and fetch what the local mesh runs on, and kubectl, into bin/too
 
 test: tools ## Run all tests, and all scenarios on a real local mesh, with a table of them
 	JOBS=$(JOBS) scripts/test $(ARGS)
+
+test-kind: build ## Run all scenarios on a Kubernetes cluster in Docker and on the local mesh, and compare them
+	scripts/test-kind $(ARGS)
 
 check: tools ## Format, vet, lint, known vulnerabilities, race detector; in CI also a clean tree
 	scripts/check

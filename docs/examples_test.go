@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -27,13 +28,16 @@ import (
 func services() []string { return []string{"httpbin", "reviews"} }
 
 // build compiles a scenario as if it stood in the folder of scenarios.
-func build(t *testing.T, text string) (*plan.Plan, error) {
+func build(t *testing.T, text string) (*plan.Plan, error) { return buildFor(t, text, false) }
+
+// buildFor is build for the local mesh, or for a cluster.
+func buildFor(t *testing.T, text string, cluster bool) (*plan.Plan, error) {
 	t.Helper()
 	s, err := scenario.Parse("../scenarios/example.yaml", []byte(text), scenario.Options{})
 	if err != nil {
 		return nil, err
 	}
-	return plan.Build(s, plan.Options{FixturesDir: "../fixtures", Marker: "squall-0a1b2c", LoadImage: local.LoadImage})
+	return plan.Build(s, plan.Options{FixturesDir: "../fixtures", Marker: "squall-0a1b2c", LoadImage: local.LoadImage, Cluster: cluster})
 }
 
 func TestScenarioExamplesCompile(t *testing.T) {
@@ -72,20 +76,24 @@ spec:
     ` + strings.ReplaceAll(strings.TrimSpace(steps), "\n", "\n    ")
 }
 
-// planned is what the steps above the part come to: objects and proofs.
-func planned(t *testing.T, _, above string) string {
+// planned is what the steps above the part come to: objects, actions and proofs. The argument cluster compiles them for one.
+func planned(t *testing.T, argument, above string) string {
 	t.Helper()
 	all := page{text: above}.blocks("yaml")
 	if len(all) == 0 {
 		t.Fatal("there is no example above")
 	}
-	p, err := build(t, withSteps(all[len(all)-1].text))
+	p, err := buildFor(t, withSteps(all[len(all)-1].text), argument == "cluster")
 	if err != nil {
 		t.Fatalf("%s\n%v", all[len(all)-1].text, err)
 	}
 	phase := p.Document().Phases[1]
 	var objects []string
 	for _, o := range phase.Objects {
+		if strings.HasPrefix(o.Object, "Deployment ") {
+			objects = append(objects, "# "+o.Action+" "+o.Object+"\n"+changedIn(t, o.Before, o.After))
+			continue
+		}
 		y, err := yaml.Marshal(o.After)
 		if err != nil {
 			t.Fatal(err)
@@ -93,7 +101,12 @@ func planned(t *testing.T, _, above string) string {
 		objects = append(objects, "# "+o.Action+" "+o.Object+"\n"+string(y))
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "```yaml\n%s```\n\n", strings.Join(objects, "---\n"))
+	if len(objects) > 0 {
+		fmt.Fprintf(&b, "```yaml\n%s```\n\n", strings.Join(objects, "---\n"))
+	}
+	for _, does := range phase.Actions {
+		fmt.Fprintf(&b, "It %s.\n\n", does)
+	}
 	for _, why := range phase.Unproven {
 		fmt.Fprintf(&b, "Not proven: %s.\n\n", why)
 	}
@@ -107,11 +120,37 @@ func planned(t *testing.T, _, above string) string {
 	return b.String()
 }
 
+// changedIn is as YAML what of an object of before is otherwise after; lists that differ are whole.
+func changedIn(t *testing.T, before, after map[string]any) string {
+	t.Helper()
+	var changed func(a, b map[string]any) map[string]any
+	changed = func(a, b map[string]any) map[string]any {
+		out := map[string]any{}
+		for k, v := range b {
+			inner, isMap := v.(map[string]any)
+			old, wasMap := a[k].(map[string]any)
+			switch {
+			case reflect.DeepEqual(a[k], v):
+			case isMap && wasMap:
+				out[k] = changed(old, inner)
+			default:
+				out[k] = v
+			}
+		}
+		return out
+	}
+	y, err := yaml.Marshal(changed(before, after))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(y)
+}
+
 func TestEveryStepHasAnExample(t *testing.T) {
 	p := read(t, "steps.md")
 	for kind := range scenario.Kinds() {
 		section := p.section("## " + kind)
-		if !strings.Contains(section, "- "+kind+":") || !strings.Contains(section, "<!-- generated: plan -->") {
+		if !strings.Contains(section, "- "+kind+":") || !strings.Contains(section, "<!-- generated: plan") {
 			t.Errorf("steps.md has no section %q with an example and its plan", kind)
 		}
 	}
@@ -235,6 +274,16 @@ func TestVocabularyIsShown(t *testing.T) {
 	for _, w := range words(t, "../internal/check/vocabulary.go", "responseFlags", "errorKinds") {
 		if !strings.Contains(p.text, "`"+w+"`") {
 			t.Errorf("checks.md does not list %s", w)
+		}
+	}
+}
+
+// TestEffectsAreShown does the same for what steps do to workloads.
+func TestEffectsAreShown(t *testing.T) {
+	p := read(t, "checks.md")
+	for _, w := range []string{record.Replaced, record.Stopped, record.Partitioned, record.Stuck, record.Cordoned} {
+		if !strings.Contains(p.text, "| `"+w+"(") {
+			t.Errorf("checks.md has no row for %s", w)
 		}
 	}
 }

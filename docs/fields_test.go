@@ -132,7 +132,7 @@ func fieldTable(t *testing.T, root *schema, definition, of string) string {
 func (s *schema) kind() string {
 	names := map[string]string{
 		"Duration": "duration", "Percent": "percent", "Share": "whole percent", "Text": "expression", "Scalar": "text, number or truth value", "Pattern": "text, or `{regex: …}`",
-		"Object": "Kubernetes object",
+		"Object": "Kubernetes object", "Pods": "whole number from 1, or `all`",
 	}
 	switch {
 	case s.Ref != "":

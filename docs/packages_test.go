@@ -22,7 +22,7 @@ func flow() []string {
 		"internal/run", "internal/mesh", "internal/mesh/local",
 		"internal/mesh/kube", "internal/kubeapi", "internal/sds", "internal/forward", "internal/kind", "internal/image", "internal/proc", "internal/toolchain",
 		"internal/load", "internal/load/worker", "internal/record",
-		"internal/check", "internal/report", "internal/bench", "internal/browsertest",
+		"internal/check", "internal/parity", "internal/report", "internal/bench", "internal/browsertest",
 	}
 }
 

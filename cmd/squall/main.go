@@ -11,13 +11,16 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
+	"k8s.io/klog/v2"
 
 	"squall/internal/run"
 	"squall/internal/scenario"
 )
 
 func main() {
+	klog.SetLogger(logr.Discard()) // client-go's own log: what it has to say comes as errors too
 	os.Exit(execute(os.Args[1:], os.Stdout, os.Stderr))
 }
 

@@ -272,6 +272,24 @@ func (k killed) rollback(ctx context.Context) (out restored, err error) {
 	return out, k.markKilled(out.Text)
 }
 
+// whatIsOpen counts the objects that were changed and the pods that something else was done to.
+func whatIsOpen(open []run.Entry) string {
+	var parts []string
+	if n := len(run.Originals(open)); n > 0 {
+		parts = append(parts, fmt.Sprintf("%d changed objects", n))
+	}
+	pods := map[string]bool{}
+	for _, e := range open {
+		if e.Deed != nil {
+			pods[e.Deed.Target] = true
+		}
+	}
+	if len(pods) > 0 {
+		parts = append(parts, fmt.Sprintf("%d pods that steps had killed or stopped", len(pods)))
+	}
+	return strings.Join(parts, " and ")
+}
+
 // restoreLocal verifies that the run's mesh is gone, and removes its working folder.
 func (k *killed) restoreLocal(journal *run.Journal, out *restored) {
 	fail := func(err error) {
@@ -280,8 +298,8 @@ func (k *killed) restoreLocal(journal *run.Journal, out *restored) {
 	}
 	k.man.Rollback.Objects, k.man.Rollback.Proxies = "ok", "ok" // there are none any more, unless something below says so
 	out.Text = "nothing is left to restore: the mesh ended with the run"
-	if n := len(journal.Open()); n > 0 {
-		out.Text = fmt.Sprintf("nothing is left to restore: the mesh, with %d changed objects, ended with the run", len(run.Originals(journal.Open())))
+	if open := journal.Open(); len(open) > 0 {
+		out.Text = fmt.Sprintf("nothing is left to restore: the mesh, with %s, ended with the run", whatIsOpen(open))
 	}
 	if k.owner.MeshDir == "" {
 		return // killed before it had a mesh

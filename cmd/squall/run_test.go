@@ -270,11 +270,25 @@ func TestFalsify(t *testing.T) {
 
 // TestRunKilled kills a run while its fault is live. All processes end with it; rollback says so and closes the record.
 func TestRunKilled(t *testing.T) {
+	t.Run("with a changed object", func(t *testing.T) {
+		testRunKilled(t, long, "one: live on 2/2 proxies", "the mesh, with 1 changed objects,")
+	})
+	t.Run("with a program that is stopped", func(t *testing.T) {
+		stopped := func(t *testing.T, dir string) string {
+			return named(t, dir, "long", "requests: 40}", "qps: 20, duration: 4m}",
+				"delay: {host: httpbin, percent: 50, fixedDelay: 10ms}", "stop: {workload: httpbin}")
+		}
+		testRunKilled(t, stopped, "one: live on 2/2 proxies", "the mesh, with 1 pods that steps had killed or stopped,")
+	})
+}
+
+func testRunKilled(t *testing.T, file func(*testing.T, string) string, live, left string) {
+	t.Helper()
 	atRoot(t)
 	dir := t.TempDir()
 	reports := dir + "/reports"
-	c := start(t, "squall", "run", long(t, dir), "--reports", reports)
-	c.await(t, "one: live on 2/2 proxies")
+	c := start(t, "squall", "run", file(t, dir), "--reports", reports)
+	c.await(t, live)
 	rec := onlyRun(t, reports)
 	var owner run.Owner
 	if err := rec.ReadJSON(run.OwnerFile, &owner); err != nil {
@@ -296,7 +310,7 @@ func TestRunKilled(t *testing.T) {
 	want(t, 3, []string{"the run was killed: run.json has no end"}, code, out, errs)
 
 	code, out, errs = squall(t, "rollback", "--reports", reports)
-	want(t, 0, []string{"nothing is left to restore: the mesh, with 1 changed objects, ended with the run, and none of its processes is left"}, code, out, errs)
+	want(t, 0, []string{"nothing is left to restore: " + left + " ended with the run, and none of its processes is left"}, code, out, errs)
 	if _, err := os.Stat(owner.MeshDir); !os.IsNotExist(err) {
 		t.Errorf("the mesh's folder is still there: %v", err)
 	}

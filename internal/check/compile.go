@@ -31,6 +31,11 @@ func (e *Expr) NeedsBaseline() bool {
 	return slices.ContainsFunc(e.measures, func(m *measure) bool { return m.delta })
 }
 
+// ReadsUsage says whether the statement is about what pods use.
+func (e *Expr) ReadsUsage() bool {
+	return slices.ContainsFunc(e.measures, func(m *measure) bool { return m.kind == mCPU || m.kind == mMemory })
+}
+
 // MinRequests is the number of requests below which the statement can be INCONCLUSIVE for want of requests alone,
 // because a percentile has no interval. It counts all requests, which a predicate only makes fewer.
 func (e *Expr) MinRequests() int64 {

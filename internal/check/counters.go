@@ -16,12 +16,18 @@ type snapshot struct {
 	missing       string
 }
 
-func (p *phase) snapshot(pod string) snapshot {
+func (p *phase) snapshot(x record.Proxy) snapshot {
+	pod := x.Pod
 	if s, ok := p.stats[pod]; ok {
 		return s
 	}
 	var s snapshot
-	s.before, s.missing = p.oneSnapshot(pod, "before")
+	switch {
+	case x.Ended != "":
+		s.missing = "what " + pod + " counted is not known: " + x.Ended
+	case !x.Joined:
+		s.before, s.missing = p.oneSnapshot(pod, "before")
+	}
 	if s.missing == "" {
 		s.after, s.missing = p.oneSnapshot(pod, "after")
 	}
@@ -55,13 +61,21 @@ func (p *phase) ofStats(m *measure) reading {
 	}
 	var total int64
 	found := false
+	held := 0
 	for _, x := range pods {
-		v, ok, why := p.sum(m, x.Pod)
+		if x.Held != "" && m.kind == mCounter {
+			held++
+			continue
+		}
+		v, ok, why := p.sum(m, x)
 		if why != "" {
 			return absent(source, "%s", why)
 		}
 		total += v
 		found = found || ok
+	}
+	if held > 0 && held == len(pods) && !m.pods.others {
+		return absent(source, "%s", pods[0].Held)
 	}
 	if !found && !(m.pods.others && p.clientHas(m, len(pods))) {
 		return absent(source, "no stat %s, neither before nor after%s", m.stat, p.nearest(m, pods))
@@ -80,7 +94,7 @@ func (p *phase) clientHas(m *measure, others int) bool {
 		return false
 	}
 	for _, x := range clients {
-		if _, ok, why := p.sum(m, x.Pod); ok && why == "" {
+		if _, ok, why := p.sum(m, x); ok && why == "" {
 			return true
 		}
 	}
@@ -89,8 +103,8 @@ func (p *phase) clientHas(m *measure, others int) bool {
 
 // sum is a counter's growth in one proxy, and whether it has it. A stat that only the later snapshot has began at 0:
 // Envoy makes some at their first use.
-func (p *phase) sum(m *measure, pod string) (total int64, found bool, missing string) {
-	s := p.snapshot(pod)
+func (p *phase) sum(m *measure, x record.Proxy) (total int64, found bool, missing string) {
+	pod, s := x.Pod, p.snapshot(x)
 	if s.missing != "" {
 		return 0, false, s.missing
 	}
@@ -127,7 +141,7 @@ func (p *phase) nearest(m *measure, pods []record.Proxy) string {
 		want = m.stat.name[strings.LastIndex(m.stat.name, ".")+1:]
 	}
 	var like []string
-	for name := range p.snapshot(pods[0].Pod).after {
+	for name := range p.snapshot(pods[0]).after {
 		if strings.HasSuffix(name, "."+want) {
 			like = append(like, name)
 		}

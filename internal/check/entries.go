@@ -35,6 +35,11 @@ func (p *phase) ofEntries(m *measure, confidence float64) reading {
 	if why != "" {
 		return absent(source, "%s", why)
 	}
+	for _, x := range pods {
+		if x.Ended != "" {
+			return absent(source, "the access log of %s is incomplete: %s", x.Pod, x.Ended)
+		}
+	}
 	if p.load.Complete != "ok" {
 		return absent(source, "%s", p.incomplete())
 	}

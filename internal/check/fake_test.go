@@ -19,6 +19,7 @@ type memory struct {
 	load    map[string]record.Load
 	files   map[string]any
 	usage   map[string][]record.PodUsage
+	effects map[string][]record.Effect
 }
 
 var _ Reader = (*memory)(nil)
@@ -78,6 +79,14 @@ func (m *memory) Usage(phase string, when record.When) ([]record.PodUsage, error
 		return nil, absentFile("usage." + when + ".json")
 	}
 	return u, nil
+}
+
+func (m *memory) Effects(phase string) ([]record.Effect, error) {
+	e, ok := m.effects[phase]
+	if !ok {
+		return nil, absentFile("effects.json")
+	}
+	return e, nil
 }
 
 func (m *memory) Load(phase string) (record.Load, error) {

@@ -3,6 +3,7 @@ package check
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -41,7 +42,7 @@ func formatValue(v float64, unit string) string {
 		return formatTime(v)
 	case unit == "":
 		return formatShare(v)
-	case unit == "requests" || unit == "events" || unit == "connections":
+	case slices.Contains([]string{"requests", "events", "connections", "pods", "nodes", "rollouts"}, unit):
 		if v == math.Trunc(v) && math.Abs(v) < 1e15 {
 			return thousands(int64(v))
 		}

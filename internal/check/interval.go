@@ -30,6 +30,12 @@ func ratioInterval(k, n int64, confidence float64) (lo, hi float64, method strin
 	return lo, hi, "wilson"
 }
 
+// RatioInterval is the interval at the confidence for a share of which k of n requests were seen.
+func RatioInterval(k, n int64, confidence float64) (lo, hi float64) {
+	lo, hi, _ = ratioInterval(k, n, confidence)
+	return lo, hi
+}
+
 func wilson(p, n, confidence float64) (lo, hi float64) {
 	z := quantileNormal(confidence)
 	mid := p + z*z/(2*n)

@@ -5,6 +5,8 @@ import (
 	"math"
 	"regexp"
 	"strings"
+
+	"squall/internal/record"
 )
 
 // kind is how a measure is made.
@@ -23,6 +25,7 @@ const (
 	mGauge
 	mRecords
 	mRecordsRatio
+	mEffect
 	mCPU
 	mMemory
 )
@@ -38,7 +41,7 @@ type measure struct {
 	// response says that times count from when a call was meant to start rather than from when it did.
 	response bool
 	q        float64 // mPercentile: in (0, 1)
-	field    string  // mLoad
+	field    string  // mLoad, mCPU, mMemory, mEffect
 	service  string  // of entries: inbound of this service's pods; "" is outbound of the client
 	pods     podSet  // mCounter, mGauge
 	stat     statPattern
@@ -93,6 +96,14 @@ func (m *measure) unit() string {
 		default:
 			return "1/s"
 		}
+	case mEffect:
+		switch m.field {
+		case record.Cordoned:
+			return "nodes"
+		case record.Stuck:
+			return "rollouts"
+		}
+		return "pods"
 	case mCPU:
 		return "cores"
 	case mMemory:
@@ -142,7 +153,7 @@ func measureNames() []string {
 	for n := range faultStats() {
 		names = append(names, n)
 	}
-	return names
+	return append(names, effectNames()...)
 }
 
 // MarkerPrefix begins the names of the subsets that Squall adds to a host only to see its configuration arrive. They

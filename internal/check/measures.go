@@ -178,6 +178,9 @@ func (c *compiler) called(e ast.Expr) (*measure, error) {
 		re, err := regexp.Compile(`^http\..*\bfault\.` + stat + `$`)
 		return &measure{kind: mCounter, stat: statPattern{re: re}}, err
 	}
+	if slices.Contains(effectNames(), name) {
+		return c.effect(e, name)
+	}
 	if slices.Contains(ofSamples.names(), name) {
 		return nil, c.errOn(e, "write for example count("+name+"(…))", "%s is known of one request, so it belongs into a predicate", name)
 	}

@@ -18,6 +18,7 @@ type Records interface {
 	PhaseProxies(phase string) ([]record.Proxy, error)
 	Load(phase string) (record.Load, error)
 	Usage(phase string, when record.When) ([]record.PodUsage, error)
+	Effects(phase string) ([]record.Effect, error)
 }
 
 // phase reads one phase's measures. All measures are wanted before the first is read, so that one pass over the
@@ -70,6 +71,8 @@ func (p *phase) read(m *measure, confidence float64) reading {
 		return p.ofLoad(m)
 	case mCPU, mMemory:
 		return p.ofUsage(m)
+	case mEffect:
+		return p.ofEffects(m)
 	case mCounter, mGauge:
 		return p.ofStats(m)
 	case mRecords, mRecordsRatio:

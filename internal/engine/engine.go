@@ -69,7 +69,7 @@ func (c Config) compile(s *scenario.Scenario, tag string) (*Compiled, error) {
 		}
 	}
 	p, err := plan.Build(s, plan.Options{
-		FixturesDir: c.Fixtures, Marker: "squall-" + tag, LoadImage: local.LoadImage, Honour: honours,
+		FixturesDir: c.Fixtures, Marker: "squall-" + tag, LoadImage: local.LoadImage, Honour: honours, Cluster: !isLocal(c.Env),
 	})
 	if err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 
 	"squall/internal/guard"
 	"squall/internal/image"
+	"squall/internal/mesh"
 )
 
 // Intent is all that a run would do to a cluster. Nothing is sent to it.
@@ -22,6 +23,15 @@ func (k *Compiled) Intent(c *Cluster) (guard.Intent, error) {
 	k.each(func(u *unstructured.Unstructured, step string) {
 		out.Touches = append(out.Touches, guard.Touches(u, step)...)
 	})
+	for _, p := range k.Plan.Phases {
+		for _, a := range p.Actions {
+			t := guard.Touch{Namespace: a.Namespace, Object: mesh.Ref{Kind: "pods of Deployment", Namespace: a.Namespace, Name: a.Workload}, Why: a.Step}
+			if a.Kind == "cordon" {
+				t.Namespace, t.Object = "", mesh.Ref{Kind: "nodes of Deployment", Name: a.Workload}
+			}
+			out.Touches = append(out.Touches, t)
+		}
+	}
 	return out, nil
 }
 

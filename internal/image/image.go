@@ -199,3 +199,19 @@ func pushFix(err error, registry string) string {
 	}
 	return ""
 }
+
+// ParseMapping reads IMAGE=IMAGE[,IMAGE=IMAGE…]: what is named on the left, whatever its registry and tag, is what is named on the right.
+func ParseMapping(text string) (map[string]string, error) {
+	out := map[string]string{}
+	for part := range strings.SplitSeq(text, ",") {
+		if part == "" {
+			continue
+		}
+		from, to, ok := strings.Cut(part, "=")
+		if !ok || from == "" || to == "" {
+			return nil, fmt.Errorf("%q is not IMAGE=IMAGE", part)
+		}
+		out[Name(from)] = to
+	}
+	return out, nil
+}

@@ -76,7 +76,7 @@ func (s *Server) deleteCollection(w http.ResponseWriter, q *request, opts *metav
 		if q.dryRun || q.table.objects[o.key] != o {
 			continue // deleted with its owner
 		}
-		objects[i], _ = s.delete(q.table, o, opts.PropagationPolicy)
+		objects[i], _ = s.delete(q.table, o, opts)
 	}
 	rv := s.store.rv
 	s.store.mu.Unlock()
@@ -103,13 +103,14 @@ func (s *Server) deleteOne(q *request, opts *metav1.DeleteOptions) (o *object, g
 	if q.dryRun {
 		return o, true, nil
 	}
-	o, gone = s.delete(q.table, o, opts.PropagationPolicy)
+	o, gone = s.delete(q.table, o, opts)
 	return o, gone, nil
 }
 
 // delete deletes an object, or marks it if it has finalizers or is a namespace that something is left in. It returns
 // the object as it is now, or was at last, and whether it is gone. The caller holds the store's lock.
-func (s *Server) delete(t *table, o *object, policy *metav1.DeletionPropagation) (*object, bool) {
+func (s *Server) delete(t *table, o *object, opts *metav1.DeleteOptions) (*object, bool) {
+	policy := opts.PropagationPolicy
 	if policy != nil && *policy == metav1.DeletePropagationForeground {
 		s.deleteDependents(o, false)
 	}
@@ -121,21 +122,39 @@ func (s *Server) delete(t *table, o *object, policy *metav1.DeletionPropagation)
 		return last, true // it was among its own dependents, or a namespace that waited for what was in it
 	}
 	if len(list(o.data, "metadata", "finalizers")) > 0 || t.res.groupResource() == namespaceResource() && s.holdsObjects(o.key.name) {
-		return s.markDeleted(t, o), false
+		return s.markDeleted(t, o, graceOf(t, o, opts)), false
 	}
 	gone := s.finishDelete(t, o)
 	s.deleteDependents(o, policy != nil && *policy == metav1.DeletePropagationOrphan)
 	return gone, true
 }
 
-// markDeleted gives an object its deletion time, if it has none.
-func (s *Server) markDeleted(t *table, o *object) *object {
-	if text(o.data, "metadata", "deletionTimestamp") != "" {
+// podGrace is the time to end that Kubernetes gives a pod that does not say how much it takes.
+const podGrace = 30
+
+// graceOf is how many seconds an object has to end: as the request says, else as a pod says, and none for all others.
+func graceOf(t *table, o *object, opts *metav1.DeleteOptions) int64 {
+	switch {
+	case t.res.groupResource() != (schema.GroupResource{Resource: "pods"}):
+		return 0
+	case opts.GracePeriodSeconds != nil:
+		return max(0, *opts.GracePeriodSeconds)
+	}
+	spec, _ := o.data["spec"].(map[string]any)
+	if _, given := spec["terminationGracePeriodSeconds"]; given {
+		return number(spec, "terminationGracePeriodSeconds")
+	}
+	return podGrace
+}
+
+// markDeleted gives an object its deletion time, if it has none or one with more grace.
+func (s *Server) markDeleted(t *table, o *object, grace int64) *object {
+	if text(o.data, "metadata", "deletionTimestamp") != "" && number(o.data, "metadata", "deletionGracePeriodSeconds") <= grace {
 		return o
 	}
 	data := o.copy()
 	meta := child(data, "metadata")
-	meta["deletionTimestamp"], meta["deletionGracePeriodSeconds"] = timestamp(s.now()), int64(0)
+	meta["deletionTimestamp"], meta["deletionGracePeriodSeconds"] = timestamp(s.now()), grace
 	if t.res.Generation {
 		meta["generation"] = number(data, "metadata", "generation") + 1
 	}
@@ -181,7 +200,7 @@ func (s *Server) empty(namespace string) {
 		in, _ := newSelector(t.res, namespace, nil, nil) // without requirements it cannot fail
 		for _, o := range t.list(in) {
 			if t.objects[o.key] == o {
-				s.delete(t, o, nil)
+				s.delete(t, o, &metav1.DeleteOptions{})
 			}
 		}
 	}
@@ -214,7 +233,7 @@ func (s *Server) deleteDependents(owner *object, orphan bool) {
 				continue
 			}
 			if len(others) == 0 && !orphan {
-				s.delete(t, o, nil)
+				s.delete(t, o, &metav1.DeleteOptions{})
 				continue
 			}
 			s.setOwners(t, o, others)

@@ -119,6 +119,28 @@ func TestFinalizersHoldObjectAndNamespace(t *testing.T) {
 	a.must("DELETE", "/api/v1/namespaces/shop", "", "")
 }
 
+// A pod that something holds is told how long it may take to end, by who deletes it or by itself; the shortest time holds.
+func TestGraceOfPods(t *testing.T) {
+	a := start(t, Options{})
+	const path = "/api/v1/namespaces/default/pods"
+	grace := func(o map[string]any) int64 { return number(o, "metadata", "deletionGracePeriodSeconds") }
+	for name, spec := range map[string]string{"plain": "", "own": `"terminationGracePeriodSeconds":7,`} {
+		a.must("POST", path, "", `{"metadata":{"name":"`+name+`","finalizers":["squall.dev/hold"]},"spec":{`+spec+`"containers":[{"name":"c","image":"i"}]}}`)
+	}
+	if got := grace(a.must("DELETE", path+"/plain", "", "")); got != 30 {
+		t.Errorf("grace %d, want Kubernetes' own 30", got)
+	}
+	if got := grace(a.must("DELETE", path+"/own", "", "")); got != 7 {
+		t.Errorf("grace %d, want the pod's 7", got)
+	}
+	if got := grace(a.must("DELETE", path+"/own", "", `{"gracePeriodSeconds":0}`)); got != 0 {
+		t.Errorf("grace %d, want 0 as asked for", got)
+	}
+	if got := grace(a.must("DELETE", path+"/own", "", "")); got != 0 {
+		t.Errorf("grace %d after a second delete", got)
+	}
+}
+
 func TestDeleteCollection(t *testing.T) {
 	a := start(t, Options{})
 	for i, app := range []string{"a", "a", "b"} {

@@ -29,6 +29,8 @@ type Resource struct {
 	Fields []string
 	// Columns are what kubectl get prints after the name, for kinds without columns of their own in this package.
 	Columns []Column
+	// Custom says that a CustomResourceDefinition has the kind: an update of one has to name the revision that it is made from.
+	Custom bool
 	// CreateOnly marks a review: it is answered and never stored.
 	CreateOnly bool
 }
@@ -153,7 +155,7 @@ func istioResources() []Resource {
 	col := func(name, path string) Column { return Column{Name: name, Path: path} }
 	kind := func(group string, versions []string, kind, plural, singular, short string, columns ...Column) Resource {
 		r := Resource{Group: group + ".istio.io", Versions: versions, Kind: kind, Plural: plural, Singular: singular,
-			Categories: []string{"istio-io", group + "-istio-io"}, Status: true, Generation: true, Columns: columns}
+			Categories: []string{"istio-io", group + "-istio-io"}, Status: true, Generation: true, Custom: true, Columns: columns}
 		if short != "" {
 			r.ShortNames = []string{short}
 		}

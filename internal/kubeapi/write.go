@@ -41,23 +41,13 @@ func (s *Server) serveUpdate(w http.ResponseWriter, r *http.Request, q *request)
 		return err
 	}
 	o, err := s.locked(func() (*object, error) {
-		return s.edit(q, func(live *object) (map[string]any, error) { return data, s.conditional(q, live, data) })
+		return s.edit(q, func(live *object) (map[string]any, error) { return data, checkNamed(q, live, data) })
 	})
 	if err != nil {
 		return err
 	}
 	s.writeObject(w, http.StatusOK, q, o)
 	return nil
-}
-
-// conditional refuses an update of a custom resource that does not say which version it is of. Kubernetes' own kinds need not.
-func (s *Server) conditional(q *request, live *object, data map[string]any) error {
-	if !s.schemas.isCustom(q.res) || text(data, "metadata", "resourceVersion") != "" {
-		return nil
-	}
-	return errors.NewInvalid(q.res.groupKind(), live.key.name, field.ErrorList{
-		field.Invalid(field.NewPath("metadata", "resourceVersion"), 0, "must be specified for an update"),
-	})
 }
 
 // locked runs a write under the store's lock. A panic in a merge library, which the HTTP server survives, must not
@@ -193,6 +183,16 @@ func checkRevision(q *request, live *object, data map[string]any) error {
 			"Precondition failed: UID in precondition: %s, UID in object meta: %s", uid, live.uid()))
 	}
 	return nil
+}
+
+// checkNamed refuses an update of a custom resource that does not say which revision it is made from.
+func checkNamed(q *request, live *object, data map[string]any) error {
+	if !q.res.Custom || text(data, "metadata", "resourceVersion") != "" {
+		return nil
+	}
+	return errors.NewInvalid(q.res.groupKind(), live.key.name, field.ErrorList{
+		field.Invalid(field.NewPath("metadata", "resourceVersion"), 0, "must be specified for an update"),
+	})
 }
 
 // carry completes data with what a client cannot change: the server's own metadata, and the status on a write of the

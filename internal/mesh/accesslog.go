@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 )
 
 // AccessLogs takes the entries of proxies' access logs, counts them, and sends them where the running capture says. Environments feed it.
@@ -55,6 +56,28 @@ func (l *AccessLogs) Await(ctx context.Context, pod string, want int64) error {
 		case <-changed:
 		case <-ctx.Done():
 			return fmt.Errorf("the access log of %s has %d entries, its proxy counted %d requests: %w", pod, n, want, context.Cause(ctx))
+		}
+	}
+}
+
+// Lull waits until no entry has come from the pod for d. When ctx ends first, the pod is too busy.
+func (l *AccessLogs) Lull(ctx context.Context, pod string, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	for last := l.Total(pod); ; {
+		l.mu.Lock()
+		n, changed := l.totals[pod], l.changed
+		l.mu.Unlock()
+		if n != last {
+			last = n
+			timer.Reset(d)
+		}
+		select {
+		case <-changed:
+		case <-timer.C:
+			return nil
+		case <-ctx.Done():
+			return fmt.Errorf("the proxy of %s has requests of others without a pause of %s, so that its access log cannot be counted: %w", pod, d, context.Cause(ctx))
 		}
 	}
 }

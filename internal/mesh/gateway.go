@@ -23,6 +23,9 @@ const (
 	GatewayTemplate     = "gateway"
 )
 
+// AutoImage is the image of a gateway's only container, in whose place the injector puts the proxy.
+const AutoImage = "auto"
+
 // Ingress is an Env that has no ingress gateway until somebody asks for it.
 type Ingress interface {
 	// BringIngress makes the objects of the ingress gateway, unless they are there. Its pod is ready when the Deployment is.
@@ -51,6 +54,51 @@ func IngressService() *unstructured.Unstructured {
 			"ports": []any{port("status-port", 15021, 15021), port("http2", 80, 8080), port("https", 443, 8443)},
 		},
 	}}
+}
+
+// IngressObjects are the ingress gateway's ServiceAccount, Service and Deployment, as Istio's chart of a gateway makes them: the injector
+// puts a proxy in the place of the only container.
+func IngressObjects() []*unstructured.Unstructured {
+	meta := map[string]any{"name": IngressGateway, "namespace": RootNamespace}
+	l := IngressLabels()
+	pod := IngressLabels()
+	pod["sidecar.istio.io/inject"] = "true"
+	port := func(name string, port int) any { return map[string]any{"name": name, "containerPort": port} }
+	return []*unstructured.Unstructured{
+		Literal(map[string]any{"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta}),
+		IngressService(),
+		Literal(map[string]any{
+			"apiVersion": "apps/v1", "kind": "Deployment",
+			"metadata": map[string]any{"name": IngressGateway, "namespace": RootNamespace, "labels": l},
+			"spec": map[string]any{
+				"selector": map[string]any{"matchLabels": l},
+				"template": map[string]any{
+					"metadata": map[string]any{"labels": pod, "annotations": map[string]any{TemplatesAnnotation: GatewayTemplate}},
+					"spec": map[string]any{
+						"serviceAccountName": IngressGateway,
+						"containers": []any{map[string]any{
+							"name": "istio-proxy", "image": AutoImage,
+							"ports": []any{port("http2", 8080), port("https", 8443), port("status-port", 15021)},
+						}},
+					},
+				},
+			},
+		}),
+	}
+}
+
+// BringIngress applies those of the objects that are not there. One that is there stays as it is.
+func BringIngress(ctx context.Context, o *Objects, objects []*unstructured.Unstructured) error {
+	for _, u := range objects {
+		had, err := o.Get(ctx, RefOf(u))
+		if err == nil && had == nil {
+			_, err = o.Apply(ctx, u)
+		}
+		if err != nil {
+			return fmt.Errorf("ingress gateway: %w", err)
+		}
+	}
+	return nil
 }
 
 // isGateway reports whether the pod is nothing but a proxy: injected as one, or started as Istio's installation starts it.

@@ -80,7 +80,17 @@ type Shared interface {
 
 // Meter is an Env that can tell what the processes of pods have used since they started: by pod, then by its parts.
 type Meter interface {
-	Usage(pods []string) (map[string]map[string]record.Usage, error)
+	Usage(ctx context.Context, pods []string) (map[string]map[string]record.Usage, error)
+}
+
+// Holder is an Env that can stop the processes of pods and let them go on: record.App is the program, record.Sidecar the proxy.
+type Holder interface {
+	// Hold returns when the process is stopped. It stays so until Release, or the end of the mesh.
+	Hold(pod, part string) error
+	// Release lets it go on; one that was not held, or is gone with its pod, is no error.
+	Release(pod, part string) error
+	// Held reports whether it is stopped now.
+	Held(pod, part string) (bool, error)
 }
 
 // RootNamespace is Istio's root namespace, whose policies hold for the whole mesh.

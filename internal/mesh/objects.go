@@ -182,7 +182,7 @@ func putBack(ctx context.Context, c dynamic.ResourceInterface, before *unstructu
 			u.SetUID(live.GetUID())
 			_, err = c.Update(ctx, u, metav1.UpdateOptions{FieldManager: FieldManager})
 		}
-		if !apierrors.IsConflict(err) && !apierrors.IsAlreadyExists(err) || try == restoreTries {
+		if !apierrors.IsConflict(err) && !apierrors.IsAlreadyExists(err) && !apierrors.IsNotFound(err) || try == restoreTries {
 			return err
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -14,44 +15,78 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 
 	"squall/internal/record"
 )
 
-// AwaitReady waits until every Deployment of the namespace has as many ready pods as it asks for, told by the API's watch. The error
-// of one that failed, or was not ready when ctx ended, says why as the pods say it.
-func AwaitReady(ctx context.Context, o *Objects, namespace string) error {
-	c := o.Kube.AppsV1().Deployments(namespace)
+// AwaitReady waits until every Deployment of the namespace but the excepted ones has as many ready pods as it asks for, told by the API's watch. The error
+// of one that failed, or was not ready when ctx ended, says why as the pods say it. What waiting does not help is an error at once:
+// an image that cannot be pulled, a container that crashes again and again; a pod that no node takes is one after a time.
+func AwaitReady(ctx context.Context, o *Objects, namespace string, except ...Workload) error {
+	stuck := stuckPods{since: map[types.UID]time.Time{}}
+	var waiting []string
 	for {
-		list, err := c.List(ctx, metav1.ListOptions{})
-		if err != nil {
-			return fmt.Errorf("deployments of %s: %w", namespace, err)
+		now, next, err := look(ctx, o, namespace, &stuck, except)
+		if err == nil {
+			if waiting = now; len(waiting) == 0 {
+				return nil
+			}
+			err = next()
 		}
-		waiting, failed := unready(list.Items)
-		if failed != nil {
-			return failed
-		}
-		if len(waiting) == 0 {
-			return nil
-		}
-		if err := nextChange(ctx, o, namespace, list.ResourceVersion); err != nil {
-			return errors.Join(fmt.Errorf("not ready: %s: %w", strings.Join(waiting, ", "), err), podReasons(ctx, o, namespace))
+		switch {
+		case err == nil:
+		case ctx.Err() != nil && len(waiting) > 0:
+			return errors.Join(fmt.Errorf("not ready: %s: %w", strings.Join(waiting, ", "), context.Cause(ctx)), podReasons(ctx, o, namespace))
+		default:
+			return err
 		}
 	}
 }
 
-func nextChange(ctx context.Context, o *Objects, namespace, since string) error {
-	w, err := o.Kube.AppsV1().Deployments(namespace).Watch(ctx, metav1.ListOptions{ResourceVersion: since})
+// look says which Deployments are not ready; next returns when that may have changed.
+func look(ctx context.Context, o *Objects, namespace string, stuck *stuckPods, except []Workload) (waiting []string, next func() error, err error) {
+	list, err := o.Kube.AppsV1().Deployments(namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, nil, fmt.Errorf("deployments of %s: %w", namespace, err)
+	}
+	list.Items = slices.DeleteFunc(list.Items, func(d appsv1.Deployment) bool { return slices.Contains(except, Workload{d.Namespace, d.Name}) })
+	if waiting, err = unready(list.Items); err != nil || len(waiting) == 0 {
+		return nil, nil, err
+	}
+	pods, err := o.Kube.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, nil, fmt.Errorf("pods of %s: %w", namespace, err)
+	}
+	if err := stuck.judge(ctx, o, list.Items, pods.Items); err != nil {
+		return nil, nil, fmt.Errorf("not ready: %s: %w", strings.Join(waiting, ", "), err)
+	}
+	return waiting, func() error { return nextChange(ctx, o, namespace, list.ResourceVersion, pods.ResourceVersion) }, nil
+}
+
+// nextChange returns when a Deployment or a pod is no longer as it was in those versions of the lists, or when it is time to look
+// again at pods that no node takes.
+func nextChange(ctx context.Context, o *Objects, namespace, deployments, pods string) error {
+	d, err := o.Kube.AppsV1().Deployments(namespace).Watch(ctx, metav1.ListOptions{ResourceVersion: deployments})
 	if err != nil {
 		return fmt.Errorf("watch deployments: %w", err)
 	}
-	defer w.Stop()
+	defer d.Stop()
+	p, err := o.Kube.CoreV1().Pods(namespace).Watch(ctx, metav1.ListOptions{ResourceVersion: pods})
+	if err != nil {
+		return fmt.Errorf("watch pods: %w", err)
+	}
+	defer p.Stop()
+	again := time.NewTimer(unschedulableFor / 4)
+	defer again.Stop()
 	select {
-	case <-w.ResultChan():
-		return nil
+	case <-d.ResultChan():
+	case <-p.ResultChan():
+	case <-again.C:
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+	return nil
 }
 
 func unready(list []appsv1.Deployment) (waiting []string, failed error) {

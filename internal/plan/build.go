@@ -23,6 +23,8 @@ type Options struct {
 	FixturesDir string
 	// Marker begins the marks of this run in the proxies' configuration. It must be the run's own.
 	Marker string
+	// Cluster says that the environment is a cluster of Kubernetes and not this machine.
+	Cluster bool
 	// LoadImage is the image of the load generator.
 	LoadImage string
 	// Honour reports what in objects that belong together the environment cannot honour; nil honours everything.
@@ -37,14 +39,15 @@ type Unhonoured struct {
 
 // builder compiles one scenario.
 type builder struct {
-	opts     Options
-	scenario *scenario.Scenario
-	plan     *Plan
-	objects  []*unstructured.Unstructured // as the phases so far leave them
-	services []string
-	sources  []manifest // the fixtures' objects with their places
-	errs     []error
-	ejected  []string // hosts of which the phases so far may have ejected pods
+	opts      Options
+	scenario  *scenario.Scenario
+	plan      *Plan
+	objects   []*unstructured.Unstructured // as the phases so far leave them
+	services  []string
+	sources   []manifest // the fixtures' objects with their places
+	errs      []error
+	surprises []string // what keeps the rules from telling what requests meet
+	ejected   []string // hosts of which the phases so far may have ejected pods
 }
 
 // Build compiles a scenario. The error has every mistake with its place, so far as one mistake does not hide another.
@@ -176,6 +179,7 @@ func (b *builder) stage(i int) {
 	compiled, err := step.Compile(step.NewSet(b.objects), st.Apply, step.Options{
 		Namespace: b.scenario.Spec.Namespace, Marker: marker,
 		Target: hostOf(ls), Plaintext: b.isDirect(ls), Request: requestOf(ls), Midway: st.ApplyAt > 0,
+		Cluster: b.opts.Cluster, Client: ClientName,
 	})
 	if err != nil {
 		b.errs = append(b.errs, err)
@@ -184,7 +188,9 @@ func (b *builder) stage(i int) {
 		phase.Changes = append(phase.Changes, change(c))
 		b.put(c.After)
 	}
-	b.honour(st.Apply, compiled.Changes)
+	phase.Actions = compiled.Actions
+	b.unforeseen(compiled.Actions)
+	b.honour(st.Apply, compiled)
 	b.lintStage(st, ls, compiled.Changes)
 	b.mark(&phase, marker)
 	for _, p := range compiled.Proofs {
@@ -217,12 +223,16 @@ func (b *builder) stage(i int) {
 }
 
 // honour reports what in the objects of steps the environment cannot honour beside all that is there, each at its step.
-func (b *builder) honour(steps []scenario.Step, changes []step.Change) {
+func (b *builder) honour(steps []scenario.Step, compiled step.Compiled) {
+	changes := compiled.Changes
 	if b.opts.Honour == nil || len(changes) == 0 {
 		return
 	}
 	for _, u := range b.opts.Honour(b.objects) {
 		o := b.objects[u.Index]
+		if isStuck(compiled.Actions, o) {
+			continue // it is not to run
+		}
 		at := slices.IndexFunc(changes, func(c step.Change) bool { return idOf(c.After) == idOf(o) })
 		if at < 0 {
 			continue // it was reported where it is
@@ -230,6 +240,22 @@ func (b *builder) honour(steps []scenario.Step, changes []step.Change) {
 		i := slices.IndexFunc(steps, func(s scenario.Step) bool { return s.String() == changes[at].Step })
 		what := fmt.Sprintf("%s %s: %s: %s", o.GetKind(), o.GetName(), u.Path, u.What)
 		b.errs = append(b.errs, steps[max(0, i)].Problem("", what, u.Hint))
+	}
+}
+
+// isStuck says whether the object is a workload whose rollout is not to come to its end.
+func isStuck(actions []Action, o *unstructured.Unstructured) bool {
+	return slices.ContainsFunc(actions, func(a Action) bool {
+		return a.Stuck && o.GetKind() == "Deployment" && o.GetName() == a.Workload && o.GetNamespace() == a.Namespace
+	})
+}
+
+// unforeseen notes what from now on makes pods be otherwise than their objects say, so that the rules do not tell what requests meet.
+func (b *builder) unforeseen(actions []Action) {
+	for _, a := range actions {
+		if slices.Contains([]string{"stop", "partition", "rollout"}, a.Kind) {
+			b.surprises = append(b.surprises, a.Step+": the rules do not tell what requests meet by it")
+		}
 	}
 }
 
@@ -328,6 +354,7 @@ func (b *builder) checks(phase string, list []scenario.Text, spec load.Spec, kno
 		} else if enough := e.Enough(); known && spec.Requests > 0 && enough > spec.Requests {
 			b.finding(lint.TooFew(t.At(1), t.Value, spec.Requests, enough))
 		}
+		b.plan.ReadsUsage = b.plan.ReadsUsage || e.ReadsUsage()
 		b.finds(t, e, spec, known)
 		if known && e.NeedsSchedule() && !spec.Scheduled() {
 			b.errs = append(b.errs, scenario.Problem{

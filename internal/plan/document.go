@@ -38,6 +38,7 @@ type Object struct {
 type PhaseDocument struct {
 	Name    string        `json:"name"`
 	Objects []Object      `json:"objects,omitempty"`
+	Actions []string      `json:"actions,omitempty"` // what is done to pods
 	ApplyAt float64       `json:"applyAt,omitempty"` // the share of the load after which the objects are applied
 	SignIn  string        `json:"signIn,omitempty"`  // the request before the load, without what may be secret
 	Load    load.Spec     `json:"load"`
@@ -91,6 +92,11 @@ func (p *Plan) Document() Document {
 				d.Restored = append(d.Restored, back)
 			}
 		}
+		for _, a := range ph.Actions {
+			if text := a.String(); text != "" {
+				doc.Actions = append(doc.Actions, text)
+			}
+		}
 		for _, h := range ph.Halts {
 			doc.Halts = append(doc.Halts, h.String())
 		}
@@ -137,6 +143,9 @@ func (ph PhaseDocument) write(b *strings.Builder) {
 	}
 	for _, o := range ph.Objects {
 		fmt.Fprintf(b, "  %s %s (%s%s)\n%s", o.Action, o.Object, o.Step, when, indent(o.After))
+	}
+	for _, a := range ph.Actions {
+		fmt.Fprintf(b, "  %s%s\n", a, when)
 	}
 	if ph.SignIn != "" {
 		fmt.Fprintf(b, "  signs in by %s\n", ph.SignIn)

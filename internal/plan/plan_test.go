@@ -19,16 +19,21 @@ import (
 var update = flag.Bool("update", false, "write the golden files")
 
 // build plans a scenario for a local mesh.
-func build(file, fixtures string) (*plan.Plan, error) {
+func build(file, fixtures string) (*plan.Plan, error) { return buildFor(file, fixtures, false) }
+
+func buildFor(file, fixtures string, cluster bool) (*plan.Plan, error) {
 	s, err := scenario.Load(file, scenario.Options{})
 	if err != nil {
 		return nil, err
 	}
-	facts := local.Facts{Images: []string{"fortio/fortio", "mccutchen/go-httpbin", "squall/load"}, FirstPort: 1024}
+	facts := local.Facts{Images: []string{"fortio/fortio", "mccutchen/go-httpbin", "squall/load", "squall/bookinfo"}, FirstPort: 1024}
 	return plan.Build(s, plan.Options{
-		FixturesDir: fixtures, Marker: "squall-test", LoadImage: local.LoadImage,
+		FixturesDir: fixtures, Marker: "squall-test", LoadImage: local.LoadImage, Cluster: cluster,
 		Honour: func(objects []*unstructured.Unstructured) []plan.Unhonoured {
 			var out []plan.Unhonoured
+			if cluster {
+				return nil
+			}
 			plain := make([]map[string]any, len(objects))
 			for i, o := range objects {
 				plain[i] = o.Object
@@ -95,10 +100,12 @@ func TestMistakes(t *testing.T) {
 
 // Every scenario that Squall comes with can be planned, and what it changes is what its rollback restores.
 func TestAllScenariosCanBePlanned(t *testing.T) {
-	list := slices.Concat(files(t, "../../scenarios/*.yaml"), files(t, "../../suites/testdata/mutations/*.yaml"))
+	const clusters = "../../suites/testdata/cluster"
+	list := slices.Concat(files(t, "../../scenarios/*.yaml"), files(t, "../../scenarios/faults/*.yaml"), files(t, "../../suites/testdata/mutations/*.yaml"),
+		files(t, clusters+"/*.yaml"))
 	for _, f := range list {
 		t.Run(filepath.Base(f), func(t *testing.T) {
-			p, err := build(f, "../../fixtures")
+			p, err := buildFor(f, "../../fixtures", filepath.Dir(f) == clusters)
 			if err != nil {
 				t.Fatal(err)
 			}

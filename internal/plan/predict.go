@@ -24,6 +24,10 @@ func (b *builder) predict(ph Phase, judged *check.PhaseSpec) {
 		judged.Unpredicted = append(judged.Unpredicted, "the rules change under the load")
 		return
 	}
+	if len(b.surprises) > 0 {
+		judged.Unpredicted = append(judged.Unpredicted, b.surprises...)
+		return
+	}
 	if err := measurable(got.Items, m, b.services, judged); err != nil {
 		b.errs = append(b.errs, err)
 	}

@@ -12,6 +12,7 @@ import (
 	"squall/internal/load"
 	"squall/internal/mesh"
 	"squall/internal/scenario"
+	"squall/internal/step"
 )
 
 // ClientName is the workload of the load generator: its Deployment, and its label app.
@@ -33,12 +34,16 @@ type Plan struct {
 	Ignored  int
 	// Spec is what the run is judged by.
 	Spec check.Spec
+	// ReadsUsage says that checks are about what pods use.
+	ReadsUsage bool
 }
 
 // Phase is a time in which the mesh is in one state while a load runs.
 type Phase struct {
 	Name    string
 	Changes []Change
+	// Actions are what is done to pods after the changes.
+	Actions []Action
 	// ApplyAt is the share of the load, from 0 to 1, after which the changes are made; 0 is before it.
 	ApplyAt float64
 	Load    load.Spec
@@ -65,6 +70,9 @@ type Change struct {
 	// Last says that the change is made when istiod has seen all those before it, so that what is pushed with it holds them too.
 	Last bool
 }
+
+// Action is what a step does to the pods of a workload.
+type Action = step.Action
 
 // Mark is the step of a change that does nothing but show that those before it are live.
 const Mark = "mark"

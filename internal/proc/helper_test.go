@@ -43,6 +43,8 @@ func helper(mode string, args []string) int {
 		return fork(args[0])
 	case "bound":
 		return bound(args)
+	case "pausing":
+		return pausing(args[0])
 	case "parent", "boundparent":
 		return parent(args[0], mode == "boundparent")
 	}
@@ -96,6 +98,32 @@ func parent(fifo string, binds bool) int {
 		}
 	}
 	return stay(fifo, "parent", func(<-chan os.Signal) int { select {} })
+}
+
+// pausing starts children, contained and not, and pauses them at SIGTERM.
+func pausing(fifo string) int {
+	g := NewGroup(nil)
+	var children []*Process
+	for _, contain := range []bool{false, true} {
+		spec := helperSpec("polite", fifo)
+		spec.Contain = contain
+		p, err := g.Start(context.Background(), spec)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 94
+		}
+		children = append(children, p)
+	}
+	return stay(fifo, "parent", func(term <-chan os.Signal) int {
+		<-term
+		for _, p := range children {
+			if err := p.Pause(); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				return 94
+			}
+		}
+		return stay(fifo, "paused", func(<-chan os.Signal) int { select {} })
+	})
 }
 
 // helperSpec is this test program in another role.

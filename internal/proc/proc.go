@@ -218,6 +218,9 @@ func (p *Process) ask(sig syscall.Signal) error {
 	if err := syscall.Kill(-p.PID(), sig); err != nil && !errors.Is(err, syscall.ESRCH) {
 		return fmt.Errorf("send %v to the process group of %s (process %d): %w", sig, p.spec.Name, p.PID(), err)
 	}
+	if sig == syscall.SIGTERM && isStopped(p.PID()) {
+		_ = syscall.Kill(-p.PID(), syscall.SIGCONT) // one that is paused would not hear of it before
+	}
 	return nil
 }
 

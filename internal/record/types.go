@@ -11,6 +11,7 @@
 //	proxies.json                      Proxy: all pods that had a sidecar
 //	objects.json                      Object: a list of what the run created, changed and restored
 //	phases/PHASE/proxies.json         Proxy: those that were there while the phase's load ran
+//	phases/PHASE/effects.json         Effect: what steps did to the pods of workloads
 //	phases/PHASE/load.json            Load: what was asked and what was achieved
 //	phases/PHASE/requests.ndjson      Request: one line a call, as the client saw it
 //	phases/PHASE/access/POD.ndjson    Access: one line an access log entry of that pod's proxy
@@ -126,6 +127,12 @@ type Proxy struct {
 	Services  []string          `json:"services"`          // short names of the services whose selector matches the pod
 	Client    bool              `json:"client"`            // the load generator's own
 	Gateway   bool              `json:"gateway,omitempty"` // the pod is nothing but a proxy: a gateway
+	// The rest is about one phase. Joined is that the proxy started while the load ran, with counters from 0. Ended is why it did not
+	// last as long as the load, so that what it counted and logged is not known. Held is why it stood still all the time, so
+	// that it counted and logged nothing.
+	Joined bool   `json:"joined,omitempty"`
+	Ended  string `json:"ended,omitempty"`
+	Held   string `json:"held,omitempty"`
 }
 
 // Load is what one phase's load asked for and achieved.
@@ -185,7 +192,7 @@ type Sample struct {
 // Object is one object that the run created, changed or restored.
 type Object struct {
 	Phase  string `json:"phase"`
-	Action string `json:"action"` // created, changed or restored
+	Action string `json:"action"` // created, changed, restored, or what was done to a pod: killed
 	Kind   string `json:"kind"`
 	Name   string `json:"name"`             // namespace/name
 	Before string `json:"before,omitempty"` // YAML; empty when there was none

@@ -87,6 +87,9 @@ func (r *runner) undo(ctx context.Context, failure error) record.Rollback {
 	fail(r.journal.Undo(ctx, r.objects, isChange))
 	fail(r.settle(ctx))
 	for _, c := range changes {
+		if c.Deed != nil {
+			continue
+		}
 		if now, ok := was[c.Ref]; ok {
 			r.changed = append(r.changed, object("rollback", "restored", c.Ref, now, originals[c.Ref]))
 			delete(was, c.Ref) // each object once, in the order of the changes
@@ -116,12 +119,9 @@ func (r *runner) undo(ctx context.Context, failure error) record.Rollback {
 // awaitBack waits until the proxies have the configuration from before. Of pods that a change of their workload brought, and that
 // were not there before, it can only be awaited that they acknowledge all.
 func (r *runner) awaitBack(ctx context.Context) error {
+	r.silent, r.cut, r.stuck, r.held = nil, nil, nil, nil
 	if r.workloads {
-		proxies, err := awaitReady(ctx, r.Env, r.objects, r.Plan.ProxyNamespaces())
-		if err == nil {
-			err = r.enlist(ctx, proxies)
-		}
-		if err != nil {
+		if err := r.refresh(ctx); err != nil {
 			return err
 		}
 	}

@@ -15,21 +15,29 @@ import (
 	"squall/internal/record"
 )
 
-// applyChanges makes the phase's changes, and returns when the first of them was sent.
+// applyChanges makes the phase's changes and does its actions, and returns when the first change was sent.
 func (r *runner) applyChanges(ctx context.Context, p *plan.Phase) (sent time.Time, err error) {
-	for _, c := range p.Changes {
+	changes, err := r.prepared(p.Changes)
+	if err != nil {
+		return sent, err
+	}
+	for _, c := range changes {
 		if err := r.may(ctx, c.After); err != nil { // before anything of the phase is changed or noted
 			return sent, fmt.Errorf("%s: %w", c.Step, err)
 		}
 	}
+	if err := r.look(ctx, p); err != nil {
+		return sent, err
+	}
 	kubernetes := false
 	var unmarked []*unstructured.Unstructured
-	for _, c := range p.Changes {
+	for _, c := range changes {
 		if c.Last {
 			if err := r.awaitSeen(ctx, unmarked); err != nil {
 				return sent, err
 			}
 		}
+		r.workloads = r.workloads || !mesh.SeenByIstiod(c.After) // also when something fails from here on
 		stored, at, err := r.applyOne(ctx, p.Name, c.Step, c.After)
 		if err != nil {
 			return sent, err
@@ -44,15 +52,33 @@ func (r *runner) applyChanges(ctx context.Context, p *plan.Phase) (sent time.Tim
 			unmarked = append(unmarked, stored)
 		}
 	}
-	if !kubernetes {
-		return sent, nil
+	if sent.IsZero() {
+		sent = time.Now()
 	}
-	r.workloads = true
-	proxies, err := awaitReady(ctx, r.Env, r.objects, r.Plan.ProxyNamespaces())
-	if err != nil {
+	r.workloads = r.workloads || len(p.Actions) > 0
+	if err := r.act(ctx, p); err != nil || !kubernetes && len(p.Actions) == 0 {
 		return sent, err
 	}
-	return sent, r.enlist(ctx, proxies)
+	return sent, r.refresh(ctx)
+}
+
+// prepared are the changes, with workloads readied for a cluster as their fixtures were.
+func (r *runner) prepared(changes []plan.Change) ([]plan.Change, error) {
+	shared, ok := r.Env.(mesh.Shared)
+	if !ok {
+		return changes, nil
+	}
+	out := slices.Clone(changes)
+	for i, c := range out {
+		if c.After.GetKind() != "Deployment" {
+			continue
+		}
+		out[i].After = c.After.DeepCopy()
+		if err := shared.Prepare(out[i].After); err != nil {
+			return nil, fmt.Errorf("%s: %w", c.Step, err)
+		}
+	}
+	return out, nil
 }
 
 // awaitSeen waits until istiod has seen the objects, which leave no mark in a proxy.
@@ -149,9 +175,9 @@ func (r *runner) awaitChanges(ctx context.Context, p *plan.Phase, start time.Tim
 
 // concerned are the proxies that have a change's marks when it is live.
 func (r *runner) concerned(ctx context.Context, c *plan.Change) ([]record.Proxy, error) {
-	out := r.proxies
+	out := r.excepted().hearing(r.proxies)
 	if c.Host != "" {
-		if out = mesh.Knows(r.configs, r.proxies, c.Host); len(out) == 0 {
+		if out = mesh.Knows(r.configs, out, c.Host); len(out) == 0 {
 			return nil, fmt.Errorf("%s: no proxy knows the host %s", c.Step, c.Host)
 		}
 	}

@@ -88,14 +88,27 @@ func (r *runner) note(ctx context.Context, e Entry, before *unstructured.Unstruc
 	if err := r.journal.Add(e.Phase, e.Step, e.Ref, before); err != nil || r.mirror == nil {
 		return err
 	}
+	return r.copyLast(ctx)
+}
+
+// noteDeed is note for what is no change of an object.
+func (r *runner) noteDeed(ctx context.Context, phase string, x *acting, deed Deed) error {
+	if err := r.journal.AddDeed(phase, x.Step, x.ref(), deed); err != nil || r.mirror == nil {
+		return err
+	}
+	return r.copyLast(ctx)
+}
+
+// copyLast adds the last entry of the journal to its copy on the cluster.
+func (r *runner) copyLast(ctx context.Context) error {
 	open := r.journal.Open()
-	e = open[len(open)-1]
+	e := open[len(open)-1]
 	if isNamespace(e) {
 		r.mirror.queue(e) // its namespace may be the one that the copy is in; until then the namespace's own label says whose it is
 		return nil
 	}
 	if err := r.mirror.add(ctx, e); err != nil {
-		return fmt.Errorf("the undo of %s could not be noted on the cluster, so nothing was changed: %w", e.Ref, err)
+		return fmt.Errorf("the undo of %s could not be noted on the cluster, so nothing was done: %w", e.Ref, err)
 	}
 	return nil
 }

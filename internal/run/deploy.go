@@ -62,9 +62,10 @@ func (r *runner) saveConfigs(ctx context.Context, when string) error {
 	return errors.Join(errs...)
 }
 
-// apply makes the phase's changes, each noted in the journal before, and waits until all proxies concerned have them.
+// apply makes the phase's changes and does its actions, each noted in the journal before, and waits until all proxies concerned have
+// the changes and the workloads are whole.
 func (r *runner) apply(ctx context.Context, p *plan.Phase) error {
-	if len(p.Changes) == 0 {
+	if len(p.Changes)+len(p.Actions) == 0 {
 		return nil
 	}
 	start, err := r.applyChanges(ctx, p)

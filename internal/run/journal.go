@@ -26,6 +26,8 @@ type Entry struct {
 	Ref   mesh.Ref `json:"ref"`
 	// Before is the exact object to restore; null is "there was none".
 	Before map[string]any `json:"before"`
+	// Deed is what was done in place of a change, nil for a change.
+	Deed *Deed `json:"deed,omitempty"`
 	// Undone is the number of the entry that was undone; the other fields are then empty.
 	Undone int `json:"undone,omitempty"`
 }
@@ -38,6 +40,8 @@ type Journal struct {
 	torn bool  // what is behind end could not be cut off
 	seq  int
 	open []Entry // not undone, in the order they were made
+	// Holder undoes what was stopped; nil where nothing can be.
+	Holder mesh.Holder
 }
 
 // OpenJournal opens or makes the journal at path and reads what is in it. A last line that was cut off by a crash is an entry
@@ -159,7 +163,7 @@ func (j *Journal) Undo(ctx context.Context, o *mesh.Objects, which func(Entry) b
 		if !which(e) {
 			continue
 		}
-		if err := o.Restore(ctx, e.Ref, e.object()); err != nil {
+		if err := j.undo(ctx, o, e); err != nil {
 			errs = append(errs, err)
 			continue
 		}
@@ -192,7 +196,7 @@ func Originals(entries []Entry) map[mesh.Ref]*unstructured.Unstructured {
 	out := map[mesh.Ref]*unstructured.Unstructured{}
 	seen := map[identity]bool{}
 	for _, e := range entries {
-		if id := identify(e.Ref); !seen[id] {
+		if id := identify(e.Ref); !seen[id] && e.Deed == nil {
 			seen[id] = true
 			out[e.Ref] = e.object()
 		}

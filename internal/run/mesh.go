@@ -3,6 +3,7 @@ package run
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -21,6 +22,9 @@ func Deploy(ctx context.Context, env mesh.Env, p *plan.Plan, note Noter) (*mesh.
 	objects, err := mesh.NewObjects(env.REST())
 	if err != nil {
 		return nil, nil, err
+	}
+	if err := available(ctx, objects, p); err != nil {
+		return objects, nil, err
 	}
 	d := &deployment{objects: objects, note: note}
 	d.shared, _ = env.(mesh.Shared)
@@ -51,7 +55,7 @@ func Deploy(ctx context.Context, env mesh.Env, p *plan.Plan, note Noter) (*mesh.
 			return objects, nil, fmt.Errorf("fixtures: %w", err)
 		}
 	}
-	proxies, err := awaitReady(ctx, env, objects, p.ProxyNamespaces())
+	proxies, err := awaitReady(ctx, env, objects, p.ProxyNamespaces(), exceptions{})
 	return objects, proxies, err
 }
 
@@ -107,12 +111,13 @@ func (d *deployment) apply(ctx context.Context, u *unstructured.Unstructured, ma
 	return err
 }
 
-// awaitReady waits until the workloads of the namespaces serve and every proxy knows them, and returns the proxies.
-func awaitReady(ctx context.Context, env mesh.Env, objects *mesh.Objects, namespaces []string) ([]record.Proxy, error) {
+// awaitReady waits until the workloads of the namespaces serve and every proxy knows them, and returns the proxies. What is excepted is
+// neither waited for nor asked.
+func awaitReady(ctx context.Context, env mesh.Env, objects *mesh.Objects, namespaces []string, except exceptions) ([]record.Proxy, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, readyWithin, fmt.Errorf("not ready within %s", readyWithin))
 	defer cancel()
 	for _, ns := range namespaces {
-		if err := mesh.AwaitReady(ctx, objects, ns); err != nil {
+		if err := mesh.AwaitReady(ctx, objects, ns, slices.Concat(except.stuck, except.held)...); err != nil {
 			return nil, err
 		}
 	}
@@ -120,10 +125,14 @@ func awaitReady(ctx context.Context, env mesh.Env, objects *mesh.Objects, namesp
 	if err != nil {
 		return nil, err
 	}
+	if proxies, err = except.from(ctx, objects, proxies); err != nil {
+		return nil, err
+	}
+	hearing := except.hearing(proxies)
 	for _, ns := range namespaces {
-		if err := mesh.AwaitEndpoints(ctx, env, objects, proxies, ns); err != nil {
+		if err := mesh.AwaitEndpoints(ctx, env, objects, hearing, ns); err != nil {
 			return nil, err
 		}
 	}
-	return proxies, mesh.AwaitSettled(ctx, env, proxies)
+	return proxies, mesh.AwaitSettled(ctx, env, hearing)
 }

@@ -23,7 +23,13 @@ func (d *deployment) unowned(ctx context.Context, env mesh.Env, p *plan.Plan) er
 	}
 	for _, phase := range p.Phases {
 		for _, c := range phase.Changes {
-			all = append(all, c.After)
+			after := c.After.DeepCopy()
+			if after.GetKind() == "Deployment" {
+				if err := d.shared.Prepare(after); err != nil {
+					return fmt.Errorf("%s: %w", c.Step, err)
+				}
+			}
+			all = append(all, after)
 		}
 	}
 	var errs []error

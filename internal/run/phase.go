@@ -56,6 +56,7 @@ func (r *runner) phase(ctx context.Context, p *plan.Phase) error {
 	if err != nil {
 		return errors.Join(err, requests.Close())
 	}
+	before := r.present()
 	result, loadErr := r.load(ctx, p, func(ctx context.Context, out load.Output) (record.Load, error) { return crew.run(ctx, spec, out) }, requests)
 	gather, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), gatherWithin, fmt.Errorf("not within %s", gatherWithin))
 	defer cancel()
@@ -68,8 +69,9 @@ func (r *runner) phase(ctx context.Context, p *plan.Phase) error {
 		result.Complete = incomplete.Error()
 		r.event(record.Event{Phase: p.Name, Kind: "error", Text: incomplete.Error()})
 	}
+	told := errors.Join(r.partings(p, before), r.effects(gather, p))
 	r.dismiss(*result)
-	err = errors.Join(loadErr, r.Record.WriteLoad(p.Name, *result), r.unchanged(gather), r.sameProxies(gather))
+	err = errors.Join(loadErr, told, r.Record.WriteLoad(p.Name, *result), r.unchanged(gather), r.sameProxies(gather))
 	if err != nil || !result.HasLost() {
 		return err
 	}
@@ -79,10 +81,10 @@ func (r *runner) phase(ctx context.Context, p *plan.Phase) error {
 // capture sends the access logs of all proxies to files of the phase. The files are made at once: an empty one says that
 // a proxy had no request, a missing one says nothing.
 func (r *runner) capture(phase string) (mesh.Capture, error) {
-	if err := r.Record.WritePhaseProxies(phase, r.proxies); err != nil {
+	if err := r.Record.WritePhaseProxies(phase, r.present()); err != nil {
 		return nil, err
 	}
-	for _, p := range r.proxies {
+	for _, p := range r.present() {
 		w, err := r.Record.AccessWriter(phase, p.Pod)
 		if err != nil {
 			return nil, err

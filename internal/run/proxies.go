@@ -95,10 +95,8 @@ func (r *runner) dismiss(l record.Load) {
 
 // replace waits until the load generator is whole again, after a load that could do without a worker.
 func (r *runner) replace(ctx context.Context) error {
-	r.workloads = true
-	proxies, err := awaitReady(ctx, r.Env, r.objects, r.Plan.ProxyNamespaces())
-	if err != nil {
+	if err := r.refresh(ctx); err != nil {
 		return fmt.Errorf("after a worker was lost: %w", err)
 	}
-	return r.enlist(ctx, proxies)
+	return nil
 }

@@ -62,12 +62,15 @@ func (r *Remains) Undo(ctx context.Context, o *mesh.Objects) (done []string, err
 	}
 	var errs []error
 	covered := map[identity]bool{}
+	journal := &Journal{}
 	for _, e := range slices.Backward(open) {
-		covered[identify(e.Ref)] = true
+		if e.Deed == nil {
+			covered[identify(e.Ref)] = true
+		}
 		if isNamespace(e) {
 			continue
 		}
-		if err := o.Restore(ctx, e.Ref, e.object()); err != nil {
+		if err := journal.undo(ctx, o, e); err != nil {
 			errs = append(errs, err)
 			continue
 		}
@@ -107,7 +110,10 @@ func (r *Remains) Undo(ctx context.Context, o *mesh.Objects) (done []string, err
 
 // Done says what the undo of an entry did.
 func (e Entry) Done() string {
-	if e.Before == nil {
+	switch {
+	case e.Deed != nil:
+		return fmt.Sprintf("%s %s: made up for (%s)", e.Deed.Target, e.Deed.Action, e.Step)
+	case e.Before == nil:
 		return fmt.Sprintf("deleted %s (%s)", e.Ref, e.Step)
 	}
 	return fmt.Sprintf("restored %s (%s)", e.Ref, e.Step)

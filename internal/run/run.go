@@ -83,8 +83,13 @@ type runner struct {
 	journal *Journal
 	mirror  *mirror // nil when the mesh ends with the run
 
-	proxies   []record.Proxy // as they are now
-	ever      []record.Proxy // all that there were
+	proxies   []record.Proxy  // as they are now
+	silent    []record.Proxy  // those that cannot be asked, until the rollback
+	held      []mesh.Workload // whose pods may cease to be ready, until the rollback
+	cut       []string        // pods whose proxies hear nothing from istiod, until the rollback
+	stuck     []mesh.Workload // whose rollout does not come to its end, until the rollback
+	acting    []*acting       // of the phase under way
+	ever      []record.Proxy  // all that there were
 	starts    map[string]time.Time
 	configs   map[string]*mesh.Config // of the proxies, when they were enlisted
 	before    map[string]*mesh.Config // each proxy's configuration before the first change
@@ -163,8 +168,11 @@ func (r *runner) begin() (err error) {
 	if r.events, err = r.Record.Events(); err != nil {
 		return err
 	}
-	r.journal, err = OpenJournal(r.Record.Path(record.JournalFile))
-	return err
+	if r.journal, err = OpenJournal(r.Record.Path(record.JournalFile)); err != nil {
+		return err
+	}
+	r.journal.Holder, _ = r.Env.(mesh.Holder)
+	return nil
 }
 
 // end writes how the run ended.

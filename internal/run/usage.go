@@ -7,10 +7,12 @@ import (
 	"squall/internal/record"
 )
 
-// usage saves what the pods have used so far, where the mesh can tell.
+// usage saves what the pods have used so far, where the mesh can tell. On a cluster, where kubelets have to be waited for, it does so
+// only for checks that read it.
 func (r *runner) usage(ctx context.Context, phase string, when record.When) error {
 	meter, ok := r.Env.(mesh.Meter)
-	if !ok {
+	_, shared := r.Env.(mesh.Shared)
+	if !ok || shared && !r.Plan.ReadsUsage {
 		return nil
 	}
 	pods, err := mesh.Pods(ctx, r.objects, r.Plan.Namespaces...)
@@ -23,7 +25,7 @@ func (r *runner) usage(ctx context.Context, phase string, when record.When) erro
 		out = append(out, record.PodUsage{Pod: p.Name, Labels: p.Labels, Services: p.Services})
 		names = append(names, p.Name)
 	}
-	used, err := meter.Usage(names)
+	used, err := meter.Usage(ctx, names)
 	if err != nil {
 		return err
 	}

@@ -54,6 +54,47 @@ func (Share) JSONSchema() *jsonschema.Schema {
 		Description: "A whole number of percent from 0 to 100."}
 }
 
+// Pods is how many pods of a workload a step is about.
+type Pods struct {
+	Count int  // 0 is not given, which is 1
+	All   bool // all of them, however many there are
+}
+
+// Of is how many of so many pods are meant; ok is false when there are not enough.
+func (p Pods) Of(have int) (n int, ok bool) {
+	if p.All {
+		return have, have > 0
+	}
+	n = max(1, p.Count)
+	return n, n <= have
+}
+
+// UnmarshalJSON reads a whole number, or the word all.
+func (p *Pods) UnmarshalJSON(data []byte) error {
+	if string(data) == `"all"` {
+		*p = Pods{All: true}
+		return nil
+	}
+	p.All = false
+	return json.Unmarshal(data, &p.Count)
+}
+
+// MarshalJSON writes it as it is read.
+func (p Pods) MarshalJSON() ([]byte, error) {
+	if p.All {
+		return []byte(`"all"`), nil
+	}
+	return json.Marshal(max(1, p.Count))
+}
+
+// JSONSchema describes the two forms.
+func (Pods) JSONSchema() *jsonschema.Schema {
+	return &jsonschema.Schema{
+		AnyOf:       []*jsonschema.Schema{{Type: "integer", Minimum: "1"}, {Const: "all"}},
+		Description: "A whole number of pods from 1, or all.",
+	}
+}
+
 // Scalar is a text, a number or a truth value.
 type Scalar struct{ Value any }
 

@@ -56,6 +56,12 @@ func (v *validator) step(s Step) {
 		checkAuthorize(spec, report)
 	case *Gateway:
 		checkGateway(spec, report)
+	case *Rollout:
+		if spec.Image == "" && len(spec.Env) == 0 {
+			report("", "changes nothing", "write image or env")
+		}
+	case *Partition:
+		checkPartition(spec, report)
 	case *Manifest:
 		if given := btoi(spec.File != "") + btoi(spec.Object != nil) + btoi(spec.Objects != nil); given != 1 {
 			report("", "needs exactly one of file, object and objects", "")
@@ -163,6 +169,17 @@ func checkAuthorize(a *Authorize, report reporter) {
 				report(fmt.Sprintf("rules[%d].when[%d]", i, k), "needs values or notValues", "")
 			}
 		}
+	}
+}
+
+func checkPartition(p *Partition, report reporter) {
+	switch {
+	case (p.Workload != "") == (p.To != ""):
+		report("", "needs exactly one of workload and to", "write workload: reviews-v1, or from: productpage-v1 with to: reviews-v1")
+	case p.To != "" && p.From == "":
+		report("from", "is missing beside to", "write workload in place of to when it is about all connections")
+	case p.Workload != "" && p.From != "":
+		report("from", "is given beside workload", "write to in place of workload")
 	}
 }
 

@@ -35,12 +35,28 @@ func Kinds() map[string]func() any {
 		"authorize":      func() any { return new(Authorize) },
 		"gateway":        func() any { return new(Gateway) },
 		"mtls":           func() any { return new(MTLS) },
+		"scale":          func() any { return new(Scale) },
+		"kill":           func() any { return new(Kill) },
+		"restart":        func() any { return new(Restart) },
+		"rollout":        func() any { return new(Rollout) },
+		"stop":           func() any { return new(Stop) },
+		"partition":      func() any { return new(Partition) },
+		"evict":          func() any { return new(Evict) },
+		"cordon":         func() any { return new(Cordon) },
 		"manifest":       func() any { return new(Manifest) },
 	}
 }
 
 // Host is the service that the step names, or "" for kinds that name none.
 func (s Step) Host() string { return s.text("Host") }
+
+// Workload is the Deployment that a step on a workload names, or "" for others.
+func (s Step) Workload() string {
+	if p, ok := s.Spec.(*Partition); ok && p.To != "" {
+		return p.To
+	}
+	return s.text("Workload")
+}
 
 // Unproven is the author's reason why the step needs no proof, or "".
 func (s Step) Unproven() string { return s.text("Unproven") }
@@ -59,7 +75,7 @@ func (s Step) text(field string) string {
 
 // String is the kind and what it is about: circuitBreaker httpbin, authorize app=reviews, manifest rules.yaml.
 func (s Step) String() string {
-	about := s.Host()
+	about := s.Host() + s.Workload() // none has both
 	switch spec := s.Spec.(type) {
 	case *MTLS:
 		about = labelText(spec.Workload)
@@ -69,6 +85,10 @@ func (s Step) String() string {
 		about = labelText(spec.Workload)
 	case *Gateway:
 		about = spec.Name
+	case *Partition:
+		if spec.From != "" {
+			about = spec.From + " from " + spec.To
+		}
 	case *Manifest:
 		if spec.File != "" {
 			about = filepath.Base(spec.File)

@@ -150,6 +150,9 @@ func (v *schemaValidator) describe(e *jsonschema.ValidationError, n *node) (what
 	case *kind.Type:
 		return describeType(e, k, n)
 	case *kind.AnyOf:
+		if strings.HasSuffix(e.SchemaURL, "/Pods") {
+			return fmt.Sprintf("%s is neither a number of pods nor all", shown(n)), "write 1 or more, or all"
+		}
 		return "must be a text, a number, true or false", ""
 	case *kind.Enum:
 		want := make([]string, len(k.Want))

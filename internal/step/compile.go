@@ -31,6 +31,10 @@ type Options struct {
 	Request *Request
 	// Midway says that the steps are applied while the load runs, so that requests before them take other ways.
 	Midway bool
+	// Cluster says that the mesh is on a cluster of Kubernetes and not on this machine.
+	Cluster bool
+	// Client is the name of the load generator's Deployment.
+	Client string
 }
 
 // Request is what all requests of a load have in common.
@@ -44,6 +48,8 @@ type Request struct {
 type Compiled struct {
 	// Changes are the objects to apply, in this order, each once.
 	Changes []Change
+	// Actions are what is done to pods, or seen of them, after the changes.
+	Actions []Action
 	// Proofs are what holds when the steps took effect.
 	Proofs []Proof
 	// Faults are the steps that inject or reroute something, so that each needs a proof.
@@ -108,6 +114,14 @@ func table() map[string]kind {
 		"authorize":      {authorize, proveAuthorize},
 		"gateway":        {gateway, proveGateway},
 		"mtls":           {mtls, proveMTLS},
+		"scale":          {scale, proveScale},
+		"kill":           {kill, proveReplaced},
+		"restart":        {restart, proveReplaced},
+		"rollout":        {rollout, proveRollout},
+		"stop":           {stop, proveStop},
+		"partition":      {partition, provePartition},
+		"evict":          {evict, proveReplaced},
+		"cordon":         {cordon, proveCordon},
 		"manifest":       {manifest, proveManifest},
 	}
 }
@@ -135,6 +149,7 @@ func Compile(set *Set, steps []scenario.Step, opts Options) (Compiled, error) {
 		}
 		out.Changes = append(out.Changes, *change)
 	}
+	out.Actions = c.actions
 	c.prove(&out)
 	return out, nil
 }
@@ -156,7 +171,8 @@ func (c *compiler) prove(out *Compiled) {
 }
 
 // ordered puts manifests first, so that steps are merged into them, and steps on a subset last, so that what is set for
-// the whole host does not reach over what is set for the subset.
+// the whole host does not reach over what is set for the subset. Workloads are scaled after that: what other steps say of their pods
+// is about those from before.
 func ordered(steps []scenario.Step) []scenario.Step {
 	rank := func(s scenario.Step) int {
 		switch spec := s.Spec.(type) {
@@ -166,6 +182,8 @@ func ordered(steps []scenario.Step) []scenario.Step {
 			return 1 + min(len(spec.Subset), 1)
 		case *scenario.Outlier:
 			return 1 + min(len(spec.Subset), 1)
+		case *scenario.Scale:
+			return 3
 		}
 		return 1
 	}
@@ -187,6 +205,7 @@ type compiler struct {
 	routes   map[key]*routing
 	claims   map[string]claim
 	made     map[string]string // the names of the policies that steps made, by the steps' paths
+	actions  []Action
 	unproven []Unproven
 	missed   []Proof // of the manifest at work: of faults that no request of the load comes to
 	problems scenario.Problems

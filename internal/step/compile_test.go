@@ -2,6 +2,7 @@ package step
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -69,7 +70,7 @@ func files(t *testing.T, pattern string) []string {
 }
 
 func options(s *scenario.Scenario, target string) Options {
-	return Options{Namespace: s.Spec.Namespace, Marker: "squall-1a2b-s1", Target: target}
+	return Options{Namespace: s.Spec.Namespace, Marker: "squall-1a2b-s1", Target: target, Client: "squall-load"}
 }
 
 func target(s *scenario.Scenario) string {
@@ -94,14 +95,15 @@ func request(s *scenario.Scenario, stage scenario.Stage) *Request {
 }
 
 func TestCompile(t *testing.T) {
-	for _, file := range files(t, "testdata/good/*.yaml") {
-		t.Run(filepath.Base(file), func(t *testing.T) {
+	for _, file := range append(files(t, "testdata/good/*.yaml"), files(t, "testdata/cluster/*.yaml")...) {
+		t.Run(strings.TrimPrefix(file, "testdata/"), func(t *testing.T) {
 			s, objects := read(t, file)
 			untouched := deepCopies(objects)
 			var out bytes.Buffer
 			for _, stage := range s.Spec.Stages {
 				opts := options(s, target(s))
 				opts.Request = request(s, stage)
+				opts.Cluster = filepath.Base(filepath.Dir(file)) == "cluster"
 				compiled, err := Compile(NewSet(objects), stage.Apply, opts)
 				if err != nil {
 					t.Fatalf("%s: %v", stage.Name, err)
@@ -138,6 +140,9 @@ func write(t *testing.T, out *bytes.Buffer, c Compiled) {
 			t.Fatal(err)
 		}
 		out.Write(data)
+	}
+	for _, a := range c.Actions {
+		fmt.Fprintf(out, "### %s: %s\n", a.Step, cmp.Or(a.String(), "is looked at"))
 	}
 	fmt.Fprintf(out, "### proofs of %s\n", strings.Join(c.Faults, ", "))
 	for _, p := range c.Proofs {
@@ -213,6 +218,23 @@ func TestPlaintextCaller(t *testing.T) {
 	want := `records("httpbin").count == 0 && count(error == "reset") + count(error == "eof") > 0`
 	if got := compiled.Proofs[0].Expr; got != want {
 		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// TestStepsOfOneEnvironment compiles steps where they cannot be: they are refused with what to use instead.
+func TestStepsOfOneEnvironment(t *testing.T) {
+	s, objects := read(t, "testdata/good/faults.yaml")
+	opts := options(s, target(s))
+	held := s.Spec.Stages[len(s.Spec.Stages)-1].Apply
+	opts.Cluster = true
+	_, err := Compile(NewSet(objects), held[:1], opts)
+	if err == nil || !strings.Contains(err.Error(), "does not let Squall stop a program of a pod (use partition") {
+		t.Errorf("stop on a cluster: %v", err)
+	}
+	opts.Cluster, opts.Midway = false, true
+	_, err = Compile(NewSet(objects), held[1:], opts)
+	if err == nil || !strings.Contains(err.Error(), "cannot be proven, since its own proxies are cut off too") {
+		t.Errorf("a cut under load, further on: %v", err)
 	}
 }
 

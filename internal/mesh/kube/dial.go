@@ -20,6 +20,9 @@ import (
 	"k8s.io/client-go/transport/spdy"
 )
 
+// saidWithin is how long after the end of a connection the kubelet may say why.
+const saidWithin = time.Second
+
 // key names a pod.
 type key struct{ namespace, name string }
 
@@ -32,12 +35,18 @@ type tunnels struct {
 	kube   kubernetes.Interface
 
 	mu   sync.Mutex
-	open map[key]httpstream.Connection
+	open map[key]*tunnel
 	next int // request id of the next forwarded connection
 }
 
+// tunnel is the streaming connection to one pod.
+type tunnel struct {
+	mu   sync.Mutex // held while the connection is made, so that other pods do not wait for it
+	conn httpstream.Connection
+}
+
 func newTunnels(config *rest.Config, kube kubernetes.Interface) *tunnels {
-	return &tunnels{config: config, kube: kube, open: map[key]httpstream.Connection{}}
+	return &tunnels{config: config, kube: kube, open: map[key]*tunnel{}}
 }
 
 // Dial makes a connection to a port at the pod's own loopback address. A tunnel that broke is made anew once.
@@ -79,7 +88,7 @@ func (t *tunnels) dialOnce(ctx context.Context, k key, port int) (net.Conn, erro
 		c.RemoveStreams(failures)
 		return nil, fmt.Errorf("open stream: %w", err)
 	}
-	out := &conn{data: data, failures: failures, tunnel: c, to: address(k.String() + ":" + strconv.Itoa(port)), refused: make(chan struct{})}
+	out := &conn{data: data, failures: failures, tunnel: c, to: address(k.String() + ":" + strconv.Itoa(port)), said: make(chan struct{})}
 	go out.watch()
 	return out, nil
 }
@@ -87,12 +96,19 @@ func (t *tunnels) dialOnce(ctx context.Context, k key, port int) (net.Conn, erro
 // tunnel is the open one, or a new one.
 func (t *tunnels) tunnel(ctx context.Context, k key) (httpstream.Connection, error) {
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	if c := t.open[k]; c != nil {
+	p := t.open[k]
+	if p == nil {
+		p = &tunnel{}
+		t.open[k] = p
+	}
+	t.mu.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.conn != nil {
 		select {
-		case <-c.CloseChan():
+		case <-p.conn.CloseChan():
 		default:
-			return c, nil
+			return p.conn, nil
 		}
 	}
 	if err := context.Cause(ctx); err != nil {
@@ -102,7 +118,7 @@ func (t *tunnels) tunnel(ctx context.Context, k key) (httpstream.Connection, err
 	if err != nil {
 		return nil, err
 	}
-	t.open[k] = c
+	p.conn = c
 	return c, nil
 }
 
@@ -131,23 +147,34 @@ func (t *tunnels) connect(k key) (httpstream.Connection, error) {
 // drop closes the tunnel to a pod, and all connections in it.
 func (t *tunnels) drop(k key) {
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	if c := t.open[k]; c != nil {
-		_ = c.Close() // it is given up because it failed
-		delete(t.open, k)
+	p := t.open[k]
+	delete(t.open, k)
+	t.mu.Unlock()
+	if p != nil {
+		_ = p.close() // it is given up because it failed
 	}
 }
 
 // Close closes all tunnels.
 func (t *tunnels) Close() error {
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	open := t.open
+	t.open = map[key]*tunnel{}
+	t.mu.Unlock()
 	var errs []error
-	for k, c := range t.open {
-		errs = append(errs, ignoreClosed(c.Close()))
-		delete(t.open, k)
+	for _, p := range open {
+		errs = append(errs, ignoreClosed(p.close()))
 	}
 	return errors.Join(errs...)
+}
+
+func (p *tunnel) close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.conn == nil {
+		return nil
+	}
+	return p.conn.Close()
 }
 
 func ignoreClosed(err error) error {
@@ -169,12 +196,13 @@ type conn struct {
 	tunnel         httpstream.Connection
 	to             address
 	once           sync.Once
-	refused        chan struct{} // closed when the kubelet said that the connection failed; why is set before
+	said           chan struct{} // closed when the kubelet has said all it had to; why is set before
 	why            error
 }
 
 // watch reads what the kubelet says about the connection: nothing, or why it failed.
 func (c *conn) watch() {
+	defer close(c.said)
 	text, err := io.ReadAll(io.LimitReader(c.failures, 4<<10))
 	if err == nil && len(text) == 0 {
 		return
@@ -183,20 +211,24 @@ func (c *conn) watch() {
 		err = errors.New(why)
 	}
 	c.why = fmt.Errorf("port-forward to %s: %w", c.to, err)
-	close(c.refused)
 	_ = c.data.Reset() // ends what waits for an answer
 }
 
+// failed is err, or what the kubelet said in place of an end, which it does right after it.
 func (c *conn) failed(err error) error {
 	if err == nil {
 		return nil
 	}
+	limit := time.NewTimer(saidWithin)
+	defer limit.Stop()
 	select {
-	case <-c.refused:
-		return c.why
-	default:
-		return err
+	case <-c.said:
+		if c.why != nil {
+			return c.why
+		}
+	case <-limit.C:
 	}
+	return err
 }
 
 func (c *conn) Read(b []byte) (int, error) {

@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -52,7 +53,7 @@ func (m *Mesh) label(u *unstructured.Unstructured) {
 }
 
 // Keeps says whether an object stays for the next run: namespaces on kind's cluster, which is Squall's own.
-func (m *Mesh) Keeps(r mesh.Ref) bool { return m.opts.Name == "kind" && r.Kind == "Namespace" }
+func (m *Mesh) Keeps(r mesh.Ref) bool { return m.opts.Name == kindName && r.Kind == "Namespace" }
 
 // accessLog is an access logger to standard output.
 func accessLog() map[string]any {
@@ -70,37 +71,49 @@ func accessLog() map[string]any {
 // configAnnotation is how a pod sets its own proxy's configuration.
 const configAnnotation = "proxy.istio.io/config"
 
-// Prepare readies a workload of the fixtures for the cluster, in place: its proxies keep the stats that proofs read, its images are
-// those of the cluster, and images are not pulled again.
-func (m *Mesh) Prepare(u *unstructured.Unstructured) error {
-	m.label(u)
-	spec, ok, err := unstructured.NestedMap(u.Object, "spec", "template")
-	if err != nil || !ok {
-		return err
+// templatePath is where objects of a kind hold pods' metadata and spec.
+func templatePath(kind string) (path []string, ok bool) {
+	switch kind {
+	case "Pod":
+		return nil, true
+	case "Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job":
+		return []string{"spec", "template"}, true
+	case "CronJob":
+		return []string{"spec", "jobTemplate", "spec", "template"}, true
 	}
-	annotations, _, err := unstructured.NestedStringMap(spec, "metadata", "annotations")
-	if err != nil {
-		return err
-	}
-	if annotations == nil {
-		annotations = map[string]string{}
-	}
-	if annotations[configAnnotation], err = keepStats(annotations[configAnnotation]); err != nil {
-		return err
-	}
-	if err := unstructured.SetNestedStringMap(spec, annotations, "metadata", "annotations"); err != nil {
-		return err
-	}
-	for _, list := range []string{"containers", "initContainers"} {
-		if err := m.images(spec, list); err != nil {
-			return err
-		}
-	}
-	return unstructured.SetNestedMap(u.Object, spec, "spec", "template")
+	return nil, false
 }
 
-func (m *Mesh) images(template map[string]any, list string) error {
-	containers, ok, err := unstructured.NestedSlice(template, "spec", list)
+// Prepare readies a workload of the fixtures for the cluster, in place: its proxies keep the stats that proofs read and let go of
+// replaced listeners soon, its images are those of the cluster, and images are not pulled again.
+func (m *Mesh) Prepare(u *unstructured.Unstructured) error {
+	m.label(u)
+	path, ok := templatePath(u.GetKind())
+	if !ok {
+		return nil
+	}
+	at := func(more ...string) []string { return slices.Concat(path, more) }
+	annotation := at("metadata", "annotations", configAnnotation)
+	config, _, err := unstructured.NestedString(u.Object, annotation...)
+	if err == nil {
+		config, err = proxyConfig(config)
+	}
+	if err == nil {
+		err = unstructured.SetNestedField(u.Object, config, annotation...)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: annotation %s: %w", mesh.RefOf(u), configAnnotation, err)
+	}
+	for _, list := range []string{"containers", "initContainers"} {
+		if err := m.images(u.Object, at("spec", list)); err != nil {
+			return fmt.Errorf("%s: %w", mesh.RefOf(u), err)
+		}
+	}
+	return nil
+}
+
+func (m *Mesh) images(object map[string]any, list []string) error {
+	containers, ok, err := unstructured.NestedSlice(object, list...)
 	if err != nil || !ok {
 		return err
 	}
@@ -113,15 +126,19 @@ func (m *Mesh) images(template map[string]any, list string) error {
 		if m.opts.Image != nil {
 			c["image"] = m.opts.Image(image)
 		}
-		if image != "auto" && c["imagePullPolicy"] == nil {
+		if c["imagePullPolicy"] == nil { // also of the proxy that the injector puts in: of an image without a tag the API would say Always
 			c["imagePullPolicy"] = "IfNotPresent"
 		}
 	}
-	return unstructured.SetNestedSlice(template, containers, "spec", list)
+	return unstructured.SetNestedSlice(object, containers, list...)
 }
 
-// keepStats adds the stats that Squall reads to a proxy's configuration, given as YAML.
-func keepStats(config string) (string, error) {
+// drain is how long a proxy serves connections by a listener that a change has replaced. In Istio's own 45 s, a policy would hold for
+// new connections only.
+const drain = "1s"
+
+// proxyConfig adds to a proxy's configuration, given as YAML, the stats that Squall reads, and the drain time where the author set none.
+func proxyConfig(config string) (string, error) {
 	c := map[string]any{}
 	if err := yaml.Unmarshal([]byte(config), &c); err != nil {
 		return "", err
@@ -138,6 +155,9 @@ func keepStats(config string) (string, error) {
 	}
 	matcher["inclusionRegexps"] = regexps
 	c["proxyStatsMatcher"] = matcher
+	if c["drainDuration"] == nil {
+		c["drainDuration"] = drain
+	}
 	b, err := yaml.Marshal(c)
 	return string(b), err
 }

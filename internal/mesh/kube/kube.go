@@ -31,6 +31,9 @@ const (
 	followAttempts = 10
 )
 
+// kindName is the environment whose cluster is Squall's own.
+const kindName = "kind"
+
 // Options say which cluster it is, and what a run has to do with.
 type Options struct {
 	Name   string // kind or cluster
@@ -47,7 +50,8 @@ type Options struct {
 type Mesh struct {
 	opts    Options
 	objects *mesh.Objects
-	tunnels *tunnels
+	admins  *tunnels // to proxies and istiod
+	workers *tunnels // apart, as a stream that is not read in time holds up the others of its connection
 	log     *mesh.AccessLogs
 	failed  chan error
 	cancel  context.CancelFunc
@@ -64,15 +68,20 @@ type Mesh struct {
 // pod is what is known of a pod of the run.
 type pod struct {
 	key      key
-	started  time.Time // of its proxy
 	restarts map[string]int32
+	before   bool // it was there before the run
+	served   bool // it was ready once
+	kept     bool // its proxy is known to keep the stats that Squall reads
+	node     string
 	follows  context.CancelFunc
 }
 
 var (
-	_ mesh.Env    = (*Mesh)(nil)
-	_ mesh.Dialer = (*Mesh)(nil)
-	_ mesh.Shared = (*Mesh)(nil)
+	_ mesh.Env     = (*Mesh)(nil)
+	_ mesh.Dialer  = (*Mesh)(nil)
+	_ mesh.Shared  = (*Mesh)(nil)
+	_ mesh.Ingress = (*Mesh)(nil)
+	_ mesh.Meter   = (*Mesh)(nil)
 )
 
 // New makes an environment that has sent nothing yet.
@@ -85,7 +94,7 @@ func New(opts Options) (*Mesh, error) {
 	}
 	opts.Config = config
 	return &Mesh{
-		opts: opts, objects: objects, tunnels: newTunnels(config, objects.Kube), log: mesh.NewAccessLogs(), failed: make(chan error, 1),
+		opts: opts, objects: objects, admins: newTunnels(config, objects.Kube), workers: newTunnels(config, objects.Kube), log: mesh.NewAccessLogs(), failed: make(chan error, 1),
 		cancel: func() {}, pods: map[string]*pod{}, known: make(chan struct{}), bases: map[string]int64{}, versions: map[string]string{},
 	}, nil
 }
@@ -128,7 +137,7 @@ func (m *Mesh) Down(context.Context) error {
 		c.(*http.Client).CloseIdleConnections()
 		return true
 	})
-	err := m.tunnels.Close()
+	err := errors.Join(m.admins.Close(), m.workers.Close())
 	m.wg.Wait()
 	return err
 }
@@ -156,7 +165,7 @@ func (m *Mesh) Versions() map[string]string {
 
 // Dial makes a connection to a port at the loopback address of a pod.
 func (m *Mesh) Dial(ctx context.Context, namespace, pod string, port int) (net.Conn, error) {
-	return m.tunnels.Dial(ctx, key{namespace, pod}, port)
+	return m.workers.Dial(ctx, key{namespace, pod}, port)
 }
 
 // Admin asks a pod's Envoy.
@@ -166,59 +175,6 @@ func (m *Mesh) Admin(ctx context.Context, pod, method, path string) ([]byte, err
 		return nil, err
 	}
 	return m.ask(ctx, p.key, adminPort, method, path)
-}
-
-// Debug asks istiod. Where there are several, lists are joined: each knows the proxies that are connected to it.
-func (m *Mesh) Debug(ctx context.Context, path string) ([]byte, error) {
-	list, err := m.objects.Kube.CoreV1().Pods(mesh.RootNamespace).List(ctx, metav1.ListOptions{LabelSelector: istiodSelector})
-	if err != nil {
-		return nil, fmt.Errorf("pods of istiod: %w", err)
-	}
-	var answers [][]byte
-	for i := range list.Items {
-		p := &list.Items[i]
-		if p.DeletionTimestamp != nil || !isReady(p) {
-			continue
-		}
-		body, err := m.ask(ctx, key{p.Namespace, p.Name}, debugPort, http.MethodGet, path)
-		if err != nil {
-			return nil, err
-		}
-		answers = append(answers, body)
-	}
-	if len(answers) == 0 {
-		return nil, fmt.Errorf("no pod of istiod is ready in %s", mesh.RootNamespace)
-	}
-	if !strings.HasPrefix(path, "/debug/syncz") {
-		return answers[0], nil
-	}
-	return joinLists(answers)
-}
-
-// joinLists joins JSON lists.
-func joinLists(lists [][]byte) ([]byte, error) {
-	if len(lists) == 1 {
-		return lists[0], nil
-	}
-	var out []byte
-	for _, l := range lists {
-		text := strings.TrimSpace(string(l))
-		inner, ok := strings.CutPrefix(text, "[")
-		inner, closed := strings.CutSuffix(inner, "]")
-		switch {
-		case !ok || !closed:
-			if text == "null" {
-				continue
-			}
-			return nil, fmt.Errorf("istiod answered no list: %.80s", text)
-		case strings.TrimSpace(inner) == "":
-			continue
-		case len(out) > 0:
-			out = append(out, ',')
-		}
-		out = append(out, inner...)
-	}
-	return append(append([]byte{'['}, out...), ']'), nil
 }
 
 // ask makes a request to a pod's port at its loopback address.
@@ -254,7 +210,7 @@ func (m *Mesh) client(k key, port int) *http.Client {
 	}
 	c, _ := m.clients.LoadOrStore(at{k, port}, &http.Client{Transport: &http.Transport{
 		DisableCompression: true, MaxIdleConnsPerHost: 4,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return m.tunnels.Dial(ctx, k, port) },
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return m.admins.Dial(ctx, k, port) },
 	}})
 	return c.(*http.Client)
 }
@@ -283,17 +239,43 @@ func (m *Mesh) CaptureAccess(open func(pod string) (mesh.LineWriter, error)) (me
 	return m.log.Capture(open)
 }
 
+// lull is how long a proxy that was there before the run must have logged nothing before its entries can be counted.
+const lull = 500 * time.Millisecond
+
 // AwaitAccess waits for the entries of want requests. A proxy that was there before Squall's filters has logged fewer than it counted:
-// what it lacks at the first look, when no load runs, is not waited for.
+// what it lacks at the first look, in a lull, is not waited for.
 func (m *Mesh) AwaitAccess(ctx context.Context, pod string, want int64) error {
-	m.mu.Lock()
-	base, ok := m.bases[pod]
-	if !ok {
-		base = want - m.log.Total(pod)
-		m.bases[pod] = base
+	p, err := m.pod(ctx, pod)
+	if err == nil {
+		err = m.keepsStats(ctx, p)
 	}
-	m.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	base, err := m.base(ctx, p, want)
+	if err != nil {
+		return err
+	}
 	return m.log.Await(ctx, pod, want-base)
+}
+
+// base is how many requests the pod's proxy counted and never logged in Squall's format.
+func (m *Mesh) base(ctx context.Context, p *pod, want int64) (int64, error) {
+	name := p.key.name
+	m.mu.Lock()
+	base, known := m.bases[name]
+	m.mu.Unlock()
+	if known || !p.before {
+		return base, nil
+	}
+	if err := m.log.Lull(ctx, name, lull); err != nil {
+		return 0, err
+	}
+	base = max(0, want-m.log.Total(name))
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.bases[name] = base
+	return base, nil
 }
 
 // Logs returns the last lines of a pod's application.

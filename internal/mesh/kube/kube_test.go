@@ -14,18 +14,24 @@ import (
 	"squall/internal/mesh"
 )
 
-func TestJoinLists(t *testing.T) {
-	for _, tc := range []struct{ in, want string }{
-		{`[{"a":1}]`, `[{"a":1}]`}, {`[{"a":1}]|[{"b":2},{"c":3}]`, `[{"a":1},{"b":2},{"c":3}]`}, {`[]|[1]|null|[ ]`, `[1]`}, {`[]|[]`, `[]`},
-		{`[1]|{"error":"x"}`, "istiod answered no list"},
+func TestSeveralIstiods(t *testing.T) {
+	const v1, v2 = `{"kind":"VirtualService","metadata":{"name":"a","resourceVersion":"1"}}`, `{"kind":"VirtualService","metadata":{"name":"a","resourceVersion":"2"}}`
+	for _, tc := range []struct{ path, in, want string }{
+		{"/debug/syncz", `[{"a":1}]`, `[{"a":1}]`},
+		{"/debug/syncz", `[{"a":1}]|[{"b":2},{"c":3}]`, `[{"a":1},{"b":2},{"c":3}]`},
+		{"/debug/syncz", `[]|[1]|null|[ ]`, `[1]`},
+		{"/debug/syncz", `[1]|{"error":"x"}`, "is no list"},
+		{"/debug/configz", "[" + v1 + "]|[" + v1 + "]", "[" + v1 + "]"},
+		{"/debug/configz", "[" + v1 + "]|[" + v2 + "]", "[]"},
+		{"/debug/configz", "[" + v2 + "]|[]", "[]"},
 	} {
-		var lists [][]byte
+		var answers [][]byte
 		for l := range strings.SplitSeq(tc.in, "|") {
-			lists = append(lists, []byte(l))
+			answers = append(answers, []byte(l))
 		}
-		got, err := joinLists(lists)
+		got, err := combined(tc.path, answers)
 		if text := string(got) + fmt.Sprint(err); !strings.HasPrefix(text, tc.want) && (err == nil || !strings.Contains(text, tc.want)) {
-			t.Errorf("%s: %s", tc.in, text)
+			t.Errorf("%s of %s: %s", tc.path, tc.in, text)
 		}
 	}
 }
@@ -90,11 +96,11 @@ spec:
 		c := c.(map[string]any)
 		got = append(got, fmt.Sprintf("%v %v", c["image"], c["imagePullPolicy"]))
 	}
-	if text := strings.Join(got, " "); text != "docker.io/squall/load:1 IfNotPresent auto <nil> x:1 Always" {
+	if text := strings.Join(got, " "); text != "docker.io/squall/load:1 IfNotPresent auto IfNotPresent x:1 Always" {
 		t.Error(text)
 	}
 	config, _, _ := unstructured.NestedString(u.Object, "spec", "template", "metadata", "annotations", configAnnotation)
-	for _, want := range append(mesh.StatsInclusion(), "concurrency: 1", "mine") {
+	for _, want := range append(mesh.StatsInclusion(), "concurrency: 1", "mine", "drainDuration: 1s") {
 		if !strings.Contains(config, strings.Trim(want, "`")) {
 			t.Errorf("%s is missing in\n%s", want, config)
 		}

@@ -160,11 +160,12 @@ func (m *Mesh) Permissions() []Permission {
 	}
 	for _, ns := range m.watched() {
 		add(ns, "", "pods", "", "list", "watch")
-		add(ns, "", "pods", "portforward", "create")
+		add(ns, "", "pods", "portforward", "get", "create") // by WebSocket, and by SPDY
 		if !slices.Contains(m.opts.Namespaces, ns) {
 			continue
 		}
 		add(ns, "", "pods", "log", "get")
+		add(ns, "", "services", "", "list")
 		for _, r := range []string{"services", "serviceaccounts", "configmaps", "secrets"} {
 			add(ns, "", r, "", "get", "patch", "create", "delete")
 		}

@@ -17,9 +17,9 @@ import (
 func (m *Mesh) watch(ctx, live context.Context, namespace string) error {
 	factory := informers.NewSharedInformerFactoryWithOptions(m.objects.Kube, 0, informers.WithNamespace(namespace))
 	informer := factory.Core().V1().Pods().Informer()
-	_, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(o any) { m.see(live, o) },
-		UpdateFunc: func(_, o any) { m.see(live, o) },
+	_, err := informer.AddEventHandler(cache.ResourceEventHandlerDetailedFuncs{
+		AddFunc:    func(o any, before bool) { m.see(live, o, before) },
+		UpdateFunc: func(_, o any) { m.see(live, o, false) },
 		DeleteFunc: m.forget,
 	})
 	if err != nil {
@@ -35,8 +35,9 @@ func (m *Mesh) watch(ctx, live context.Context, namespace string) error {
 	return nil
 }
 
-// see takes what the API says of a pod: a proxy that has started is followed, a container that starts again is a failure.
-func (m *Mesh) see(live context.Context, o any) {
+// see takes what the API says of a pod: a proxy that has started is followed, a container that starts again is a failure. before says
+// that it was there when the watch began.
+func (m *Mesh) see(live context.Context, o any, before bool) {
 	p, ok := o.(*corev1.Pod)
 	if !ok {
 		return
@@ -52,21 +53,20 @@ func (m *Mesh) see(live context.Context, o any) {
 	defer m.mu.Unlock()
 	had := m.pods[p.Name]
 	if had == nil || had.key.namespace != p.Namespace {
-		had = &pod{key: key{p.Namespace, p.Name}, restarts: restarts}
+		had = &pod{key: key{p.Namespace, p.Name}, restarts: restarts, before: before, node: p.Spec.NodeName}
 		m.pods[p.Name] = had
 		close(m.known)
 		m.known = make(chan struct{})
 	}
 	for name, n := range restarts {
-		if was, ok := had.restarts[name]; ok && n > was && isReady(p) == (p.DeletionTimestamp == nil) {
+		if was, ok := had.restarts[name]; ok && n > was && had.served && p.DeletionTimestamp == nil {
 			m.fail(fmt.Errorf("container %s of pod %s was started again: %s", name, had.key, endOf(p, name)))
 		}
 	}
-	had.restarts = restarts
+	had.restarts, had.node, had.served = restarts, p.Spec.NodeName, had.served || isReady(p)
 	if started.IsZero() || had.follows != nil || !slices.Contains(m.opts.Namespaces, p.Namespace) || !instrumented(p) {
 		return
 	}
-	had.started = started
 	ctx, cancel := context.WithCancel(live)
 	had.follows = cancel
 	m.wg.Go(func() {
@@ -116,7 +116,8 @@ func (m *Mesh) forget(o any) {
 	if had != nil && had.follows != nil {
 		had.follows()
 	}
-	m.tunnels.drop(key{p.Namespace, p.Name})
+	m.admins.drop(key{p.Namespace, p.Name})
+	m.workers.drop(key{p.Namespace, p.Name})
 }
 
 func isReady(p *corev1.Pod) bool {

@@ -9,59 +9,20 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 
 	"squall/internal/mesh"
 	"squall/internal/sds"
 )
 
-// autoImage is the image of a gateway's only container: Istio's injector puts the proxy in its place.
-const autoImage = "auto"
-
 // isGateway reports whether Istio's injector would make the pod nothing but a proxy.
 func isGateway(meta *metav1.ObjectMeta) bool {
 	return meta.Annotations[mesh.TemplatesAnnotation] == mesh.GatewayTemplate
 }
 
-// BringIngress makes the objects of Istio's ingress gateway: ServiceAccount, Service and Deployment. One that is there stays as
-// it is.
+// BringIngress makes the objects of Istio's ingress gateway.
 func (m *Mesh) BringIngress(ctx context.Context) error {
-	account := object{"apiVersion": "v1", "kind": "ServiceAccount", "metadata": object{"name": mesh.IngressGateway, "namespace": mesh.RootNamespace}}
-	for _, u := range []*unstructured.Unstructured{
-		mesh.Literal(account), mesh.IngressService(), mesh.Literal(ingressDeployment()),
-	} {
-		had, err := m.objects.Get(ctx, mesh.RefOf(u))
-		if err == nil && had == nil {
-			_, err = m.objects.Apply(ctx, u)
-		}
-		if err != nil {
-			return fmt.Errorf("ingress gateway: %w", err)
-		}
-	}
-	return nil
-}
-
-// ingressDeployment is as Istio's chart of a gateway makes it.
-func ingressDeployment() object {
-	l := mesh.IngressLabels()
-	return object{
-		"apiVersion": "apps/v1", "kind": "Deployment",
-		"metadata": object{"name": mesh.IngressGateway, "namespace": mesh.RootNamespace, "labels": l},
-		"spec": object{
-			"selector": object{"matchLabels": l},
-			"template": object{
-				"metadata": object{"labels": l, "annotations": object{mesh.TemplatesAnnotation: mesh.GatewayTemplate}},
-				"spec": object{
-					"serviceAccountName": mesh.IngressGateway,
-					"containers": []object{{
-						"name": "istio-proxy", "image": autoImage,
-						"ports": []object{{"name": "http2", "containerPort": 8080}, {"name": "https", "containerPort": 8443}, {"name": "status-port", "containerPort": statusPort}},
-					}},
-				},
-			},
-		},
-	}
+	return mesh.BringIngress(ctx, m.objects, mesh.IngressObjects())
 }
 
 // ensureIngress brings the ingress gateway once an object of kind Gateway selects it. It stays from then on, as an installation does.
@@ -170,8 +131,8 @@ func statusCluster(p *pod) object {
 // checkGateway judges a container that Istio's injector would put the proxy into.
 func (c *checker) checkGateway(at string, pod *corev1.PodTemplateSpec) {
 	k := &pod.Spec.Containers[0]
-	if k.Image != autoImage {
-		c.add(at+".image", "a gateway is the local mesh's own proxy", "write image: "+autoImage)
+	if k.Image != mesh.AutoImage {
+		c.add(at+".image", "a gateway is the local mesh's own proxy", "write image: "+mesh.AutoImage)
 	}
 	if len(k.Command) > 0 || len(k.Args) > 0 || len(k.Env) > 0 || len(k.EnvFrom) > 0 || k.ReadinessProbe != nil {
 		c.add(at, "a gateway of the local mesh takes no command, args, env and probes", "remove them")
@@ -214,7 +175,7 @@ func (c *checker) selectsNobody(o map[string]any, gateways []map[string]string) 
 		}
 	}
 	c.add("spec.selector", "selects no gateway: "+want.String(),
-		"write istio: ingressgateway, or add a Deployment of a gateway: annotation "+mesh.TemplatesAnnotation+": "+mesh.GatewayTemplate+", image: "+autoImage)
+		"write istio: ingressgateway, or add a Deployment of a gateway: annotation "+mesh.TemplatesAnnotation+": "+mesh.GatewayTemplate+", image: "+mesh.AutoImage)
 }
 
 // istiodFiles writes istiod's own certificate for its port with TLS.

@@ -188,12 +188,14 @@ func (k *kubelet) reconcile(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// deleted are the pods whose objects somebody else deleted; a new pod takes the place of each.
+// deleted are the pods whose objects somebody else deleted; a new pod takes the place of each. One that was given no time to end
+// crashes.
 func (k *kubelet) deleted(key string) []*pod {
 	var out []*pod
 	for _, p := range k.pods[key] {
 		o, err := k.objectsOf.Pods(p.object.Namespace).Get(p.object.Name)
 		if err == nil && o.UID == p.object.UID && o.DeletionTimestamp != nil {
+			p.crashes = o.DeletionGracePeriodSeconds != nil && *o.DeletionGracePeriodSeconds == 0
 			out = append(out, p)
 		}
 	}

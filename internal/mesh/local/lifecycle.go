@@ -126,14 +126,18 @@ func (k *kubelet) remove(ctx context.Context, key string, pods ...*pod) error {
 }
 
 // end ends a pod: once no other proxy knows its address any more the program and then the proxy are stopped, and the
-// objects deleted.
+// objects deleted. One that crashes is killed before anybody knows.
 func (k *kubelet) end(ctx context.Context, p *pod) {
 	name, ns := p.object.Name, p.object.Namespace
 	pods := k.objects.Kube.CoreV1().Pods(ns)
-	errs := []error{gone(pods.Delete(ctx, name, metav1.DeleteOptions{}))} // its finalizer keeps it until the end
+	var errs []error
+	if p.crashes {
+		errs = append(errs, p.crash(ctx))
+	}
+	errs = append(errs, gone(pods.Delete(ctx, name, metav1.DeleteOptions{}))) // its finalizer keeps it until the end
 	p.cancel()
 	<-p.ended
-	if p.served {
+	if p.served && !p.crashes {
 		k.awaitForgotten(ctx, p)
 	}
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.grace()+10*time.Second)
@@ -190,13 +194,13 @@ func (m *Mesh) knows(ctx context.Context, name, prefix string) bool {
 	return false
 }
 
-// callers are the pods whose proxies run.
+// callers are the pods whose proxies run and are not held.
 func (m *Mesh) callers() []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var out []string
 	for name, p := range m.pods {
-		if p.envoy.Load() != nil {
+		if envoy := p.envoy.Load(); envoy != nil && !envoy.Paused() {
 			out = append(out, name)
 		}
 	}

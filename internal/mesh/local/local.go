@@ -78,6 +78,7 @@ var (
 	_ mesh.Env     = (*Mesh)(nil)
 	_ mesh.Caller  = (*Mesh)(nil)
 	_ mesh.Ingress = (*Mesh)(nil)
+	_ mesh.Holder  = (*Mesh)(nil)
 )
 
 // New makes a mesh that is not up yet.

@@ -52,6 +52,7 @@ type pod struct {
 	leaving bool
 	failure error
 	served  bool // was ready when its end began; read by the end
+	crashes bool // has no time to end; read by the end
 
 	// Guarded by Mesh.mu.
 	serving bool  // the program was ready once
@@ -206,6 +207,17 @@ func (p *pod) stop(ctx context.Context) error {
 	}
 	if p.closeSDS != nil {
 		errs = append(errs, p.closeSDS())
+	}
+	return errors.Join(errs...)
+}
+
+// crash kills the pod's processes at once, whatever they are about.
+func (p *pod) crash(ctx context.Context) error {
+	var errs []error
+	for _, c := range []*proc.Process{p.app.Load(), p.envoy.Load()} {
+		if c != nil {
+			errs = append(errs, c.Kill(ctx))
+		}
 	}
 	return errors.Join(errs...)
 }

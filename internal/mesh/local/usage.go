@@ -2,6 +2,7 @@ package local
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -20,7 +21,7 @@ const clockTicks = 100
 
 // Usage is what the pods' programs and proxies have used since they started. A part that a pod does not have is left out, as is a
 // program that is Squall itself.
-func (m *Mesh) Usage(pods []string) (map[string]map[string]record.Usage, error) {
+func (m *Mesh) Usage(_ context.Context, pods []string) (map[string]map[string]record.Usage, error) {
 	tree, err := processes()
 	if err != nil {
 		return nil, fmt.Errorf("usage: %w", err)

@@ -1,0 +1,46 @@
+//go:build kind
+
+package kind
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"sigs.k8s.io/e2e-framework/pkg/envconf"
+
+	"squall/internal/parity"
+)
+
+// table gathers the comparisons.
+type table struct {
+	mu      sync.Mutex
+	rows    []parity.Comparison
+	leftOut []string // each with its reason
+}
+
+func (t *table) add(c parity.Comparison) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.rows = append(t.rows, c)
+}
+
+// write prints the table, and writes it to reports/parity.md, from where "go run ./scripts/figures parity" takes it.
+func (s *suite) write(ctx context.Context, _ *envconf.Config) (context.Context, error) {
+	s.agreed.mu.Lock()
+	defer s.agreed.mu.Unlock()
+	var b strings.Builder
+	fmt.Fprintf(&b, "Measured on %s: %d scenarios in both.\n\n%s", time.Now().UTC().Format(time.DateOnly), len(s.agreed.rows), parity.Table(s.agreed.rows))
+	for i, l := range s.agreed.leftOut {
+		if i == 0 {
+			b.WriteString("\nLeft out:\n\n")
+		}
+		b.WriteString("- " + l + "\n")
+	}
+	fmt.Print(b.String())
+	return ctx, os.WriteFile(filepath.Join(s.root, "reports", "parity.md"), []byte(b.String()), 0o644)
+}
