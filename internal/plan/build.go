@@ -69,6 +69,7 @@ func Build(s *scenario.Scenario, opts Options) (*Plan, error) {
 	for i := range s.Spec.Stages {
 		b.stage(i)
 	}
+	b.narrowMarks()
 	if b.plan.Recovery != nil {
 		again := b.plan.Spec.Phases[0]
 		again.Name = check.Recovery
@@ -271,6 +272,20 @@ func (b *builder) mark(p *Phase, marker string) {
 	}
 	p.Changes = append(p.Changes, c)
 	b.put(filter)
+}
+
+// narrowMarks keeps the filters that mark changes to the scenario's own namespace, where no proxy of another has to show them.
+func (b *builder) narrowMarks() {
+	if b.plan.NeedsIngress() || len(b.plan.Namespaces) > 1 {
+		return
+	}
+	for _, p := range b.plan.Phases {
+		for _, c := range p.Changes {
+			if c.Step == Mark {
+				c.After.SetNamespace(b.scenario.Spec.Namespace)
+			}
+		}
+	}
 }
 
 // namespace notes the object's namespace as one that has to be there.

@@ -22,7 +22,7 @@ func (r *runner) applyChanges(ctx context.Context, p *plan.Phase) (sent time.Tim
 		return sent, err
 	}
 	for _, c := range changes {
-		if err := r.objects.Try(ctx, c.After); err != nil { // before anything of the phase is changed or noted
+		if err := r.may(ctx, c.After); err != nil { // before anything of the phase is changed or noted
 			return sent, fmt.Errorf("%s: %w", c.Step, err)
 		}
 	}
@@ -111,11 +111,11 @@ func (r *runner) applyOne(
 	if err != nil {
 		return nil, sent, err
 	}
-	if err := r.journal.Add(phase, step, ref, before); err != nil {
+	if err := r.note(ctx, Entry{Phase: phase, Step: step, Ref: ref}, before); err != nil {
 		return nil, sent, err
 	}
 	sent = time.Now()
-	stored, err = r.objects.Apply(ctx, after)
+	stored, err = r.objects.Apply(ctx, r.stamped(after, before))
 	if err != nil {
 		return nil, sent, fmt.Errorf("%s: %w", step, err)
 	}
