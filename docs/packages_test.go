@@ -18,7 +18,7 @@ import (
 // flow is the order of the packages: from what the author writes to what a person reads, then what serves them.
 func flow() []string {
 	return []string{
-		"cmd/squall", "cmd/squall-worker", "internal/engine", "internal/scenario", "internal/step", "internal/rules", "internal/oracle", "internal/lint", "internal/plan",
+		"cmd/squall", "cmd/squall-worker", "internal/engine", "internal/guard", "internal/scenario", "internal/step", "internal/rules", "internal/oracle", "internal/lint", "internal/plan",
 		"internal/run", "internal/mesh", "internal/mesh/local",
 		"internal/mesh/kube", "internal/kubeapi", "internal/gatewayapi", "internal/sds", "internal/forward", "internal/kind", "internal/image", "internal/proc", "internal/toolchain",
 		"internal/load", "internal/load/worker", "internal/record",

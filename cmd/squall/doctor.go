@@ -139,7 +139,7 @@ func allowed(p guard.Policy, t mesh.Target, namespace string) toolchain.Finding 
 		f.Detail = "does not look like a test cluster: runs need --yes"
 	}
 	p.Yes = true
-	var refusal *guard.Refusal
+	var refusal *guard.RefusedError
 	if errors.As(p.Judge(t, guard.Intent{Run: "a run", Namespaces: []string{namespace}}), &refusal) {
 		f.OK, f.Detail, f.Fix = false, refusal.Reasons[0].What, refusal.Reasons[0].Fix
 	}

@@ -61,20 +61,20 @@ type Intent struct {
 // Reason is why something is refused, and what somebody who wants it all the same can do.
 type Reason struct{ What, Fix string }
 
-// Refusal is a run that the policy does not allow.
-type Refusal struct {
+// RefusedError is a run that the policy does not allow.
+type RefusedError struct {
 	Target  mesh.Target
 	Intent  Intent
 	Reasons []Reason
 }
 
-// Judge says whether the policy allows it: nil or a *Refusal with all reasons.
+// Judge says whether the policy allows it: nil or a *RefusedError with all reasons.
 func (p Policy) Judge(t mesh.Target, in Intent) error {
 	reasons := append(p.context(t), p.namespaces(in)...)
 	if len(reasons) == 0 {
 		return nil
 	}
-	return &Refusal{Target: t, Intent: in, Reasons: reasons}
+	return &RefusedError{Target: t, Intent: in, Reasons: reasons}
 }
 
 // context judges which cluster it is.
@@ -177,7 +177,7 @@ func (in Intent) what(namespace string) string {
 }
 
 // Error shows the cluster, what would be changed there, and why it is not.
-func (r *Refusal) Error() string {
+func (r *RefusedError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s is refused; nothing was sent\n", r.Intent.Run)
 	fmt.Fprintf(&b, "  context  %s (cluster %s)\n  server   %s\n", r.Target.Context, r.Target.Cluster, r.Target.Server)

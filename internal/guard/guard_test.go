@@ -113,7 +113,7 @@ func TestRefusal(t *testing.T) {
 		{Namespace: "istio-system", Object: mesh.Ref{Kind: "EnvoyFilter", Namespace: "istio-system", Name: "mark"}, Why: "mark"},
 	}}
 	err := guard.Policy{}.Judge(mesh.Target{Context: "staging", Cluster: "s1", Server: "https://10.0.0.1"}, in)
-	var refusal *guard.Refusal
+	var refusal *guard.RefusedError
 	if !errors.As(err, &refusal) || len(refusal.Reasons) != 2 {
 		t.Fatal(err)
 	}

@@ -77,9 +77,13 @@ func (o *Objects) resource(ctx context.Context, r Ref) (dynamic.ResourceInterfac
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", r, err)
 	}
-	m, err := again(ctx, o, func() (*meta.RESTMapping, error) {
+	find := func() (*meta.RESTMapping, error) {
 		return o.mapper.RESTMapping(schema.GroupKind{Group: gv.Group, Kind: r.Kind}, gv.Version)
-	})
+	}
+	m, err := find() // mostly it is known already, which says nothing about the API
+	if Unavailable(err) {
+		m, err = again(ctx, o, find)
+	}
 	if err != nil {
 		if meta.IsNoMatchError(err) {
 			return nil, fmt.Errorf("%s: the API has no kind %s in %s; is its CRD installed?", r, r.Kind, r.APIVersion)

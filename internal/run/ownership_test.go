@@ -61,7 +61,7 @@ func TestOwnership(t *testing.T) {
 						a.apply(u)
 					}
 					a.mark(u)
-				} else if _, err := a.create(u, "kubectl-edit"); err != nil {
+				} else if _, err := a.create(u); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -93,7 +93,7 @@ func TestStampIsRolledBack(t *testing.T) {
 	stamp := mesh.Stamp{RunID: "circuit-1", Expires: time.Now()}
 	u := destinationRule("v1", 1)
 	u.SetLabels(map[string]string{"team": "a"})
-	before, err := a.create(u, "kubectl-edit")
+	before, err := a.create(u)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,14 +130,14 @@ func outlierRule() *unstructured.Unstructured {
 	return u
 }
 
-// create makes a DestinationRule as somebody else.
-func (a *api) create(u *unstructured.Unstructured, manager string) (*unstructured.Unstructured, error) {
+// create makes a DestinationRule as a person.
+func (a *api) create(u *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	rule := &istio.DestinationRule{}
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, rule); err != nil {
 		return nil, err
 	}
 	rules := a.istio.NetworkingV1().DestinationRules(u.GetNamespace())
-	if _, err := rules.Create(a.t.Context(), rule, metav1.CreateOptions{FieldManager: manager}); err != nil {
+	if _, err := rules.Create(a.t.Context(), rule, metav1.CreateOptions{FieldManager: "kubectl-edit"}); err != nil {
 		return nil, err
 	}
 	return a.Get(a.t.Context(), mesh.RefOf(u))

@@ -86,7 +86,7 @@ func (a *api) remains() []*Remains {
 // What a run left is found and taken back without its folder.
 func TestRemains(t *testing.T) {
 	a := newAPI(t)
-	if _, err := a.create(destinationRule("v1", 1), "kubectl-edit"); err != nil {
+	if _, err := a.create(destinationRule("v1", 1)); err != nil {
 		t.Fatal(err)
 	}
 	a.apply(configMap("old", "1"))
@@ -124,7 +124,7 @@ func TestRemains(t *testing.T) {
 // Without the journal what was created goes, and what was changed is said to be unknown.
 func TestRemainsWithoutJournal(t *testing.T) {
 	a := newAPI(t)
-	if _, err := a.create(destinationRule("v1", 1), "kubectl-edit"); err != nil {
+	if _, err := a.create(destinationRule("v1", 1)); err != nil {
 		t.Fatal(err)
 	}
 	m := a.killed("circuit-1")
