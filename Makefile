@@ -5,6 +5,9 @@
 # Set on the command line alone: shells and systems set variables with these names for other ends.
 NAME =
 ENV = local
+CONTEXT =
+NAMESPACE =
+YES =
 ARGS =
 JOBS = 4
 N = 20
@@ -15,8 +18,10 @@ help: ## List the targets
 build: ## Build bin/squall
 	go build -trimpath -o bin/squall ./cmd/squall
 
-scenario: build ## Run a scenario and judge it: make scenario NAME=circuit [ENV=local] [ARGS="--set k=v"]
-	bin/squall run $(or $(NAME),$(error say which scenario: make scenario NAME=circuit; bin/squall list shows all)) --env $(ENV) $(ARGS)
+# On a cluster also KUBECONFIG=FILE, which make passes on as a variable.
+scenario: build ## Run a scenario and judge it: make scenario NAME=circuit [ENV=kind|cluster [CONTEXT= NAMESPACE= YES=1]] [ARGS="--set k=v"]
+	bin/squall run $(or $(NAME),$(error say which scenario: make scenario NAME=circuit; bin/squall list shows all)) --env $(ENV) \
+	  $(if $(CONTEXT),--context $(CONTEXT)) $(if $(NAMESPACE),--namespace $(NAMESPACE)) $(if $(YES),--yes) $(ARGS)
 
 scenarios: build ## Run all scenarios, JOBS side by side, and print a table
 	bin/squall run --all --jobs $(JOBS) --keep failed $(ARGS)

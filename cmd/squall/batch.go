@@ -51,8 +51,8 @@ func (a *app) runAll(ctx context.Context, f *runFlags, names []string) error {
 		a.warn(p.Plan.Findings)
 	}
 	b := &batch{app: a, flags: f, config: a.config(&f.planFlags)}
-	if err := a.bring(ctx, f, &b.config); err != nil {
-		return environment(err)
+	if err := a.bring(ctx, f, plans, &b.config); err != nil {
+		return err
 	}
 	b.done = make([]finished, f.repeat*len(plans))
 	err = errors.Join(b.runPlans(ctx, plans), a.summarize(f, b.done), writeOutputs(b.done))

@@ -3,32 +3,50 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"squall/internal/engine"
 	"squall/internal/image"
 	"squall/internal/mesh"
 )
 
-// bring makes ready what the runs' environment needs: programs, or a cluster.
-func (a *app) bring(ctx context.Context, f *runFlags, config *engine.Config) (err error) {
+// bring makes ready what the runs' environment needs: programs, or a cluster. Whether the runs may touch a cluster is judged before
+// anything is sent to it.
+func (a *app) bring(ctx context.Context, f *runFlags, plans []*engine.Compiled, config *engine.Config) (err error) {
+	if flag := f.clusterFlags.given(); flag != "" && f.env != envCluster {
+		return invalid(fmt.Errorf("%s is for --env %s alone, and these runs are on %s", flag, envCluster, f.env))
+	}
 	if f.env == envLocal {
-		config.Tools, err = a.tools(ctx, f.toolFlags)
-		return err
+		if config.Tools, err = a.tools(ctx, f.toolFlags); err != nil {
+			return environment(err)
+		}
+		return nil
 	}
 	if f.jobs > 1 {
-		return errors.New("runs on one cluster are one after another: leave --jobs out")
+		return invalid(errors.New("runs on one cluster are one after another: leave --jobs out"))
 	}
+	if f.env == envCluster {
+		config.Cluster, err = f.clusterFlags.cluster(f.images, plans)
+		return err
+	}
+	if config.Cluster, err = a.kindCluster(ctx, f.images); err != nil {
+		return environment(err)
+	}
+	return nil
+}
+
+// kindCluster is the one in Docker, made ready.
+func (a *app) kindCluster(ctx context.Context, images pairs) (*engine.Cluster, error) {
 	cluster, err := a.ensureKind(ctx, &kindFlags{name: clusterName})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	access, err := mesh.Connect(cluster.Kubeconfig, cluster.Context)
+	target, access, err := mesh.Look(cluster.Kubeconfig, cluster.Context)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	for name, to := range f.images {
+	for name, to := range images {
 		cluster.Images[image.Name(name)] = to
 	}
-	config.Cluster = &engine.Cluster{Access: access, Image: func(ref string) string { return image.Resolve(cluster.Images, ref) }}
-	return nil
+	return &engine.Cluster{Target: target, Access: access, Image: func(ref string) string { return image.Resolve(cluster.Images, ref) }}, nil
 }

@@ -20,6 +20,7 @@ type falsifyFlags struct {
 	planFlags
 	selection
 	toolFlags
+	clusterFlags
 	jobs   int
 	output format
 }
@@ -50,6 +51,7 @@ func (a *app) falsifyCommand() *cobra.Command {
 	c.Flags().IntVarP(&f.jobs, "jobs", "j", 1, "how many `RUNS` are side by side")
 	a.addPlanFlags(c, &f.planFlags)
 	f.toolFlags.add(c)
+	f.clusterFlags.add(c)
 	output(c, &f.output)
 	return c
 }
@@ -72,8 +74,14 @@ func (a *app) falsify(ctx context.Context, f *falsifyFlags, names []string) erro
 	if err != nil {
 		return invalid(err)
 	}
-	if config.Tools, err = a.tools(ctx, f.toolFlags); err != nil {
-		return environment(err)
+	var plans []*engine.Compiled
+	for _, d := range doubts {
+		if d.Compiled != nil {
+			plans = append(plans, d.Compiled)
+		}
+	}
+	if err := a.bring(ctx, &runFlags{planFlags: f.planFlags, toolFlags: f.toolFlags, clusterFlags: f.clusterFlags, jobs: f.jobs}, plans, &config); err != nil {
+		return err
 	}
 	var group errgroup.Group
 	group.SetLimit(f.jobs)

@@ -33,51 +33,55 @@ type restored struct {
 	Errors []string `json:"errors,omitempty"`
 }
 
+// rollbackFlags are the flags of rollback.
+type rollbackFlags struct {
+	connection
+	expired   bool
+	forget    bool
+	namespace string
+	output    format
+}
+
 func (a *app) rollbackCommand() *cobra.Command {
-	var kubeconfig string
-	var to format
+	f := &rollbackFlags{}
 	c := &cobra.Command{
 		Use: "rollback [RUN…]", Short: "Finish the rollback of runs that were killed", ValidArgsFunction: a.completeRuns,
 		Long: "Finish the rollback of runs that were killed before theirs was done, from their journals: each object becomes what it was\n" +
 			"before the run, and what the run created is deleted. Without RUN these are all runs below the folder of the runs that have\n" +
-			"no end and whose process is gone. The mesh of a local run ends with the run: then there is nothing to restore, and it is\n" +
-			"verified that none of its processes is left. The run is marked as killed, so that its verdict is ERROR.",
+			"no end and whose process is gone, and those on clusters whose rollback failed. The mesh of a local run ends with the run: then\n" +
+			"there is nothing to restore, and it is verified that none of its processes is left. The run is marked as killed, so that its\n" +
+			"verdict is ERROR.\n\n" +
+			"With --expired the runs are those that have left something on a cluster, whose time is over, whatever machine they were started\n" +
+			"on: the cluster has a copy of their journals.",
+		Example: "  squall rollback\n  squall rollback --expired --context staging",
 		RunE: func(c *cobra.Command, args []string) error {
+			switch {
+			case f.expired && (len(args) > 0 || f.forget):
+				return invalid(errors.New("--expired is about all runs on a cluster: leave RUN and --forget out"))
+			case f.forget && len(args) == 0:
+				return invalid(errors.New("name the runs to --forget"))
+			case f.namespace != "" && !f.expired:
+				return invalid(errors.New("--namespace is for --expired"))
+			case f.expired:
+				return a.rollbackExpired(c.Context(), f)
+			}
 			runs, err := a.pending(args)
+			if err == nil && !f.forget {
+				err = locate(&f.connection, runs)
+			}
 			if err != nil {
 				return err
 			}
-			for _, k := range runs {
-				if kubeconfig == "" && k.man.Env == string(envKind) {
-					kubeconfig, err = kindKubeconfig()
-				}
-				if err == nil && kubeconfig == "" && k.man.Env != string(envLocal) {
-					err = fmt.Errorf("run %s was on a %s: give --kubeconfig", k.man.RunID, k.man.Env)
-				}
-				if err != nil {
-					return invalid(err)
-				}
-			}
-			var objects *mesh.Objects
-			if kubeconfig != "" {
-				if objects, err = connect(kubeconfig); err != nil {
-					return environment(err)
-				}
-			}
-			return a.rollback(c.Context(), runs, objects, to)
+			return a.rollback(c.Context(), runs, f)
 		},
 	}
-	c.Flags().StringVar(&kubeconfig, "kubeconfig", "", "restore through the API of this kubeconfig `FILE`; without it, of the cluster of 'squall kind'")
-	output(c, &to)
+	f.connection.add(c, "without it the run's own")
+	fs := c.Flags()
+	fs.BoolVar(&f.expired, "expired", false, "clean up what runs left on a cluster whose time is over")
+	fs.StringVar(&f.namespace, "namespace", "", "with --expired look into this `NAMESPACE` alone")
+	fs.BoolVar(&f.forget, "forget", false, "give the runs up, since their cluster is gone; nothing is sent")
+	output(c, &f.output)
 	return c
-}
-
-func connect(kubeconfig string) (*mesh.Objects, error) {
-	cfg, err := mesh.Connect(kubeconfig, "")
-	if err != nil {
-		return nil, err
-	}
-	return mesh.NewObjects(cfg)
 }
 
 // killed is a run that is to be rolled back.
@@ -85,6 +89,8 @@ type killed struct {
 	rec   *record.Run
 	man   record.Manifest
 	owner run.Owner
+	// objects are those of the cluster that the run was on, nil for a local one.
+	objects *mesh.Objects
 }
 
 // pending opens the runs that are named, or finds all that were killed.
@@ -161,7 +167,8 @@ func readKilled(rec *record.Run) (killed, error) {
 
 // unfinished reports whether the run has no end, or left something behind on a mesh that outlives runs.
 func (k killed) unfinished() bool {
-	return k.man.End == nil || k.man.Env != string(envLocal) && (len(k.man.Rollback.Errors) > 0 || k.man.Rollback.Objects != "ok")
+	r := k.man.Rollback
+	return k.man.End == nil || k.man.Env != string(envLocal) && !r.Forgotten && (len(r.Errors) > 0 || r.Objects != "ok")
 }
 
 // alive reports whether the run is under way.
@@ -173,12 +180,18 @@ func (k killed) alive() (bool, error) {
 }
 
 // rollback rolls the runs back one after another, and goes on after one that fails.
-func (a *app) rollback(ctx context.Context, runs []killed, objects *mesh.Objects, to format) error {
+func (a *app) rollback(ctx context.Context, runs []killed, f *rollbackFlags) error {
 	list := []restored{}
 	code := exitPass
 	var errs []error
 	for _, k := range runs {
-		r, err := k.rollback(ctx, objects)
+		var r restored
+		var err error
+		if f.forget {
+			r, err = k.forget()
+		} else {
+			r, err = k.rollback(ctx)
+		}
 		if err != nil || len(r.Errors) > 0 {
 			code = exitRollback
 		}
@@ -191,7 +204,7 @@ func (a *app) rollback(ctx context.Context, runs []killed, objects *mesh.Objects
 		}
 	}
 	if len(list) > 0 || len(errs) == 0 {
-		errs = append(errs, a.printRestored(list, to))
+		errs = append(errs, a.printRestored(list, "no run was killed: nothing to roll back", f.output))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return &codeError{worst(code, exitEnvironment), err}
@@ -208,13 +221,13 @@ func rewrite(rec *record.Run) error {
 	return errors.Join(err, report.WriteFiles(rec, out.Data))
 }
 
-func (a *app) printRestored(list []restored, to format) error {
+func (a *app) printRestored(list []restored, none string, to format) error {
 	if to == asJSON {
 		return a.printJSON(list)
 	}
 	var b strings.Builder
 	if len(list) == 0 {
-		b.WriteString("no run was killed: nothing to roll back\n")
+		b.WriteString(none + "\n")
 	}
 	for _, r := range list {
 		for _, u := range r.Undone {
@@ -231,7 +244,7 @@ func (a *app) printRestored(list []restored, to format) error {
 
 // rollback restores what the run left and marks it as killed. The error is about the record; what could not be restored is in
 // restored.
-func (k killed) rollback(ctx context.Context, objects *mesh.Objects) (out restored, err error) {
+func (k killed) rollback(ctx context.Context) (out restored, err error) {
 	out = restored{RunID: k.man.RunID, Env: k.man.Env}
 	journal, err := run.OpenJournal(k.rec.Path(record.JournalFile))
 	if err != nil {
@@ -242,8 +255,8 @@ func (k killed) rollback(ctx context.Context, objects *mesh.Objects) (out restor
 	was := k.man.Rollback
 	k.man.Rollback = record.Rollback{Tried: true}
 	switch {
-	case objects != nil:
-		k.restore(ctx, journal, objects, &out)
+	case k.objects != nil:
+		k.restore(ctx, journal, &out)
 	case k.man.End != nil:
 		out.Text = "the run has an end, and its mesh ended with it: nothing to do"
 		return out, nil
@@ -257,51 +270,6 @@ func (k killed) rollback(ctx context.Context, objects *mesh.Objects) (out restor
 	k.man.Rollback.Seconds = time.Since(start).Seconds()
 	k.man.Rollback.Baseline = was.Baseline
 	return out, k.markKilled(out.Text)
-}
-
-// restore takes the open changes back through the API and verifies that the objects are what they were.
-func (k *killed) restore(ctx context.Context, journal *run.Journal, objects *mesh.Objects, out *restored) {
-	fail := func(err error) {
-		if err != nil {
-			k.man.Rollback.Errors = append(k.man.Rollback.Errors, err.Error())
-		}
-	}
-	open := journal.Open()
-	originals := run.Originals(open)
-	fail(journal.Undo(ctx, objects, run.All))
-	left, err := run.Leftovers(ctx, objects, originals)
-	fail(err)
-	k.man.Rollback.Objects = strings.Join(left, "; ")
-	if err == nil && len(left) == 0 {
-		k.man.Rollback.Objects = "ok"
-	}
-	still := map[int]bool{}
-	for _, e := range journal.Open() {
-		still[e.Seq] = true
-	}
-	for i := len(open) - 1; i >= 0; i-- {
-		e := open[i]
-		if still[e.Seq] {
-			continue
-		}
-		action := "restored"
-		switch {
-		case e.Deed != nil:
-			out.Undone = append(out.Undone, fmt.Sprintf("%s %s: made up for (%s)", e.Deed.Target, e.Deed.Action, e.Step))
-			continue
-		case e.Before == nil:
-			action = "deleted"
-		}
-		out.Undone = append(out.Undone, fmt.Sprintf("%s %s (%s)", action, e.Ref, e.Step))
-	}
-	switch {
-	case len(k.man.Rollback.Errors) > 0 || len(left) > 0:
-		out.Text = "the rollback failed; run 'squall rollback' again when the cause is gone"
-	case len(open) == 0:
-		out.Text = "nothing was left to restore"
-	default:
-		out.Text = fmt.Sprintf("rolled back: %d objects are what they were before the run", len(originals))
-	}
 }
 
 // whatIsOpen counts the objects that were changed and the pods that something else was done to.

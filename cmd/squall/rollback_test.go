@@ -253,3 +253,11 @@ func TestRollbackDamagedJournal(t *testing.T) {
 		t.Errorf("the run was marked as ended: %+v, %v", m, err)
 	}
 }
+
+func connect(kubeconfig string) (*mesh.Objects, error) {
+	cfg, err := mesh.Connect(kubeconfig, "")
+	if err != nil {
+		return nil, err
+	}
+	return mesh.NewObjects(cfg)
+}

@@ -16,6 +16,7 @@ type runFlags struct {
 	planFlags
 	selection
 	toolFlags
+	clusterFlags
 	failFast bool
 	jobs     int
 	repeat   int
@@ -78,6 +79,7 @@ func (a *app) runCommand() *cobra.Command {
 	complete(c, "keep", cobra.FixedCompletions([]string{string(keepAll), string(keepFailed)}, cobra.ShellCompDirectiveNoFileComp))
 	a.addPlanFlags(c, &f.planFlags)
 	f.toolFlags.add(c)
+	f.clusterFlags.add(c)
 	output(c, &f.output)
 	return c
 }

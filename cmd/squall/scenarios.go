@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"squall/internal/engine"
 	"squall/internal/scenario"
@@ -17,15 +18,16 @@ import (
 type environmentName string
 
 const (
-	envLocal environmentName = engine.Local
-	envKind  environmentName = engine.Kind
+	envLocal   environmentName = engine.Local
+	envKind    environmentName = engine.Kind
+	envCluster environmentName = engine.OnCluster
 )
 
 // String is the flag's value.
 func (e *environmentName) String() string { return string(*e) }
 
 // Set reads the flag.
-func (e *environmentName) Set(s string) error { return oneOf(e, s, envLocal, envKind) }
+func (e *environmentName) Set(s string) error { return oneOf(e, s, envLocal, envKind, envCluster) }
 
 // Type is what the help calls the value.
 func (e *environmentName) Type() string { return "ENVIRONMENT" }
@@ -36,15 +38,22 @@ type planFlags struct {
 	images  pairs
 	env     environmentName
 	timeout time.Duration
+	// namespace takes the place of the scenario's own.
+	namespace string
 }
 
 func (a *app) addPlanFlags(c *cobra.Command, f *planFlags) {
 	f.env = envLocal
 	a.addSet(c, f)
 	addImages(c, &f.images)
-	c.Flags().Var(&f.env, "env", "where to run: local, or kind, the cluster that 'squall kind up' makes")
+	c.Flags().Var(&f.env, "env", "where to run: local, kind, the cluster that 'squall kind up' makes, or cluster, any one with Istio")
+	c.Flags().StringVar(&f.namespace, "namespace", "", "`NAMESPACE` in place of the scenario's own")
 	c.Flags().DurationVar(&f.timeout, "timeout", 0, "the longest `TIME` that a run may take without its rollback, in place of the scenario's own")
-	complete(c, "env", cobra.FixedCompletions([]string{string(envLocal), string(envKind)}, cobra.ShellCompDirectiveNoFileComp))
+	complete(c, "env", completeEnvironment)
+}
+
+func completeEnvironment(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return []string{string(envLocal), string(envKind), string(envCluster)}, cobra.ShellCompDirectiveNoFileComp
 }
 
 func (a *app) addSet(c *cobra.Command, f *planFlags) {
@@ -191,6 +200,12 @@ func (a *app) compile(name string, f *planFlags) (*engine.Compiled, error) {
 	s, err := a.load(name, f.set)
 	if err != nil {
 		return nil, err
+	}
+	if f.namespace != "" {
+		if why := validation.IsDNS1123Label(f.namespace); len(why) > 0 {
+			return nil, fmt.Errorf("--namespace %q: %s", f.namespace, strings.Join(why, "; "))
+		}
+		s.Spec.Namespace = f.namespace
 	}
 	switch {
 	case f.timeout < 0:

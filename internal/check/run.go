@@ -313,6 +313,8 @@ func (j *runJudge) ending() Outcome {
 		o.Verdict, o.Reason = Halted, "halted: "+orElse(m.Error, "a halt condition broke the run off")
 	case m.Ended == record.Lost:
 		o.Verdict, o.Reason = Inconclusive, orElse(m.Error, "a worker of the load was lost")
+	case m.Ended == record.Reverted:
+		o.Verdict, o.Reason = Inconclusive, orElse(m.Error, "a change was reverted")
 	case m.Ended == record.Interrupted:
 		o.Verdict, o.Reason = Inconclusive, "interrupted by "+orElse(m.Signal, "a signal")
 	case m.Ended == record.Completed:

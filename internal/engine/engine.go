@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"squall/internal/check"
+	"squall/internal/mesh"
 	"squall/internal/mesh/local"
 	"squall/internal/plan"
 	"squall/internal/record"
@@ -29,7 +30,7 @@ import (
 type Config struct {
 	Fixtures string   // folder of the fixtures
 	Reports  string   // folder in which each run gets its own
-	Env      string   // local or kind
+	Env      string   // local, kind or cluster
 	Cluster  *Cluster // of every Env but local
 	Images   map[string]string
 	Tools    toolchain.Tools
@@ -102,16 +103,7 @@ func (k *Compiled) Available() error {
 		return nil // nodes pull what they do not have
 	}
 	var objects []map[string]any
-	for _, o := range k.Plan.Fixtures {
-		objects = append(objects, o.Object)
-	}
-	for _, p := range k.Plan.Phases {
-		for _, c := range p.Changes {
-			if c.After != nil {
-				objects = append(objects, c.After.Object)
-			}
-		}
-	}
+	k.each(func(u *unstructured.Unstructured, _ string) { objects = append(objects, u.Object) })
 	return local.Available(objects, k.images)
 }
 
@@ -137,8 +129,13 @@ func (c Config) Run(ctx context.Context, k *Compiled, progress run.Progress) (*O
 	if err != nil {
 		return nil, err
 	}
+	var where *mesh.Target
+	if !isLocal(c.Env) {
+		where = &c.Cluster.Target
+	}
 	runErr := run.Run(ctx, run.Options{
-		Plan: k.Plan, Env: env, Record: rec, Progress: progress, MeshDir: dir,
+		Cluster: where,
+		Plan:    k.Plan, Env: env, Record: rec, Progress: progress, MeshDir: dir,
 		Manifest: record.Manifest{
 			RunID: k.RunID, Scenario: k.Scenario.Metadata.Name, File: k.Scenario.File, Env: c.Env, Seed: k.Scenario.Spec.Seed,
 			Versions: Versions(),

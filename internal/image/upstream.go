@@ -20,6 +20,15 @@ func Own(tools toolchain.Tools) []Program {
 	}
 }
 
+// OwnNames are the images of Own.
+func OwnNames() []string {
+	var out []string
+	for _, p := range Own(toolchain.Tools{}) {
+		out = append(out, p.Name)
+	}
+	return out
+}
+
 // OwnTools are the programs that Own needs.
 func OwnTools() []toolchain.Name {
 	return []toolchain.Name{toolchain.Bookinfo, toolchain.Issuer, toolchain.Worker}

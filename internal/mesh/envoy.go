@@ -28,9 +28,14 @@ func StatsInclusion() []string {
 	}
 }
 
-// Stats reads a proxy's counters and gauges. A stat that Envoy does not list is absent from the map, never 0.
+// Stats reads a proxy's counters and gauges. A stat that Envoy does not list is absent from the map, never 0, but for those that it
+// makes at the first use of a cluster that it has.
 func Stats(ctx context.Context, env Env, pod string) (record.Stats, error) {
-	return readStats(ctx, env, pod, url.Values{"format": {"json"}, "histogram_buckets": {"none"}})
+	out, err := readStats(ctx, env, pod, url.Values{"format": {"json"}, "histogram_buckets": {"none"}})
+	if err != nil {
+		return nil, err
+	}
+	return out, addUnused(ctx, env, pod, out)
 }
 
 func readStats(ctx context.Context, env Env, pod string, query url.Values) (record.Stats, error) {

@@ -70,6 +70,8 @@ type Dialer interface {
 type Shared interface {
 	// Instruments are the objects that a run needs beside its fixtures, so that the proxies of the namespaces can be read.
 	Instruments(namespaces []string) []*unstructured.Unstructured
+	// Stamp is what every object that the run creates or changes has on it.
+	Stamp() Stamp
 	// Prepare readies an object of the fixtures for the cluster, in place.
 	Prepare(u *unstructured.Unstructured) error
 	// Keeps says whether an object that a run brought stays for the next one.

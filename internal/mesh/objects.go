@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"sync/atomic"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -25,7 +26,11 @@ type Objects struct {
 	Kube    kubernetes.Interface
 	dynamic dynamic.Interface
 	mapper  meta.RESTMapper
+	reached atomic.Bool // the API answered, and was not given up since
 }
+
+// restoreTries is how often an object is restored that others change at the same moment.
+const restoreTries = 5
 
 // NewObjects makes the clients for cfg. Nothing is sent yet.
 func NewObjects(cfg *rest.Config) (*Objects, error) {
@@ -67,12 +72,14 @@ func (r Ref) String() string {
 	return r.Kind + " " + r.Namespace + "/" + r.Name
 }
 
-func (o *Objects) resource(r Ref) (dynamic.ResourceInterface, error) {
+func (o *Objects) resource(ctx context.Context, r Ref) (dynamic.ResourceInterface, error) {
 	gv, err := schema.ParseGroupVersion(r.APIVersion)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", r, err)
 	}
-	m, err := o.mapper.RESTMapping(schema.GroupKind{Group: gv.Group, Kind: r.Kind}, gv.Version)
+	m, err := again(ctx, o, func() (*meta.RESTMapping, error) {
+		return o.mapper.RESTMapping(schema.GroupKind{Group: gv.Group, Kind: r.Kind}, gv.Version)
+	})
 	if err != nil {
 		if meta.IsNoMatchError(err) {
 			return nil, fmt.Errorf("%s: the API has no kind %s in %s; is its CRD installed?", r, r.Kind, r.APIVersion)
@@ -87,11 +94,11 @@ func (o *Objects) resource(r Ref) (dynamic.ResourceInterface, error) {
 
 // Get reads an object; nil without an error when there is none.
 func (o *Objects) Get(ctx context.Context, r Ref) (*unstructured.Unstructured, error) {
-	c, err := o.resource(r)
+	c, err := o.resource(ctx, r)
 	if err != nil {
 		return nil, err
 	}
-	u, err := c.Get(ctx, r.Name, metav1.GetOptions{})
+	u, err := again(ctx, o, func() (*unstructured.Unstructured, error) { return c.Get(ctx, r.Name, metav1.GetOptions{}) })
 	if apierrors.IsNotFound(err) {
 		return nil, nil
 	}
@@ -115,7 +122,7 @@ func (o *Objects) Try(ctx context.Context, u *unstructured.Unstructured) error {
 
 func (o *Objects) apply(ctx context.Context, u *unstructured.Unstructured, opts metav1.PatchOptions) (*unstructured.Unstructured, error) {
 	r := RefOf(u)
-	c, err := o.resource(r)
+	c, err := o.resource(ctx, r)
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +131,9 @@ func (o *Objects) apply(ctx context.Context, u *unstructured.Unstructured, opts 
 		return nil, fmt.Errorf("apply %s: %w", r, err)
 	}
 	opts.FieldManager, opts.FieldValidation = FieldManager, metav1.FieldValidationStrict
-	got, err := c.Patch(ctx, r.Name, types.ApplyPatchType, body, opts)
+	got, err := again(ctx, o, func() (*unstructured.Unstructured, error) {
+		return c.Patch(ctx, r.Name, types.ApplyPatchType, body, opts)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("apply %s: %w", r, err)
 	}
@@ -134,47 +143,49 @@ func (o *Objects) apply(ctx context.Context, u *unstructured.Unstructured, opts 
 // Restore makes the object r be before again: the exact object where there was one (created anew if somebody deleted it
 // meanwhile), deleted where there was none.
 func (o *Objects) Restore(ctx context.Context, r Ref, before *unstructured.Unstructured) error {
-	c, err := o.resource(r)
+	c, err := o.resource(ctx, r)
 	if err != nil {
 		return err
 	}
 	if before == nil {
-		if err := c.Delete(ctx, r.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+		_, err := again(ctx, o, func() (any, error) { return nil, c.Delete(ctx, r.Name, metav1.DeleteOptions{}) })
+		if err != nil && !apierrors.IsNotFound(err) {
 			return fmt.Errorf("delete %s: %w", r, err)
 		}
 		return nil
 	}
-	for range restoreTries {
-		if err = putBack(ctx, c, r.Name, before); !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) && !apierrors.IsAlreadyExists(err) {
-			break
-		}
-	}
-	if err != nil {
+	if _, err := again(ctx, o, func() (any, error) { return nil, putBack(ctx, c, before) }); err != nil {
 		return fmt.Errorf("restore %s: %w", r, err)
 	}
 	return nil
 }
 
-// restoreTries is how often an object may be changed, deleted or made by others between the look at it and the write.
-const restoreTries = 5
-
-// putBack writes before over what is there, or makes it anew. An update names the revision that it replaces: the API demands it for
-// kinds of Istio's.
-func putBack(ctx context.Context, c dynamic.ResourceInterface, name string, before *unstructured.Unstructured) error {
-	now, err := c.Get(ctx, name, metav1.GetOptions{})
-	if err != nil && !apierrors.IsNotFound(err) {
-		return err
+// putBack makes an object what it was, its fields' owners included. What is there is read first: the API takes no update of a custom
+// resource that does not name its version.
+func putBack(ctx context.Context, c dynamic.ResourceInterface, before *unstructured.Unstructured) error {
+	for try := 1; ; try++ {
+		u := before.DeepCopy()
+		live, err := c.Get(ctx, u.GetName(), metav1.GetOptions{})
+		switch {
+		case apierrors.IsNotFound(err):
+			u.SetResourceVersion("")
+			u.SetUID("")
+			live, err = c.Create(ctx, u, metav1.CreateOptions{FieldManager: FieldManager})
+		case err == nil:
+			u.SetResourceVersion(live.GetResourceVersion())
+			u.SetUID(live.GetUID()) // somebody may have made the object anew
+			live, err = c.Update(ctx, u, metav1.UpdateOptions{FieldManager: FieldManager})
+		}
+		if err == nil && !reflect.DeepEqual(live.GetManagedFields(), u.GetManagedFields()) {
+			// Who updates a field owns it. An update that changes nothing else gives the fields back to those who owned them.
+			u.SetResourceVersion(live.GetResourceVersion())
+			u.SetUID(live.GetUID())
+			_, err = c.Update(ctx, u, metav1.UpdateOptions{FieldManager: FieldManager})
+		}
+		if !apierrors.IsConflict(err) && !apierrors.IsAlreadyExists(err) && !apierrors.IsNotFound(err) || try == restoreTries {
+			return err
+		}
 	}
-	u := before.DeepCopy()
-	u.SetResourceVersion("")
-	u.SetUID("") // somebody may have made the object anew
-	if err != nil {
-		_, err = c.Create(ctx, u, metav1.CreateOptions{FieldManager: FieldManager})
-		return err
-	}
-	u.SetResourceVersion(now.GetResourceVersion())
-	_, err = c.Update(ctx, u, metav1.UpdateOptions{FieldManager: FieldManager})
-	return err
 }
 
 // Delete deletes an object; one that is not there is no error.
@@ -195,6 +206,8 @@ func Difference(r Ref, before, now *unstructured.Unstructured) string {
 	switch {
 	case before == nil && now == nil:
 		return ""
+	case before == nil && now.GetDeletionTimestamp() != nil:
+		return "" // it is being deleted
 	case before == nil:
 		return r.String() + " is still there"
 	case now == nil:

@@ -69,6 +69,7 @@ func Build(s *scenario.Scenario, opts Options) (*Plan, error) {
 	for i := range s.Spec.Stages {
 		b.stage(i)
 	}
+	b.narrowMarks()
 	if b.plan.Recovery != nil {
 		again := b.plan.Spec.Phases[0]
 		again.Name = check.Recovery
@@ -178,6 +179,7 @@ func (b *builder) stage(i int) {
 	compiled, err := step.Compile(step.NewSet(b.objects), st.Apply, step.Options{
 		Namespace: b.scenario.Spec.Namespace, Marker: marker,
 		Target: hostOf(ls), Plaintext: b.isDirect(ls), Request: requestOf(ls), Midway: st.ApplyAt > 0,
+		API: b.scenario.Spec.Mesh.API,
 		Cluster: b.opts.Cluster, Client: ClientName,
 	})
 	if err != nil {
@@ -272,6 +274,20 @@ func (b *builder) mark(p *Phase, marker string) {
 	b.put(filter)
 }
 
+// narrowMarks keeps the filters that mark changes to the scenario's own namespace, where no proxy of another has to show them.
+func (b *builder) narrowMarks() {
+	if b.plan.NeedsIngress() || len(b.plan.Namespaces) > 1 {
+		return
+	}
+	for _, p := range b.plan.Phases {
+		for _, c := range p.Changes {
+			if c.Step == Mark {
+				c.After.SetNamespace(b.scenario.Spec.Namespace)
+			}
+		}
+	}
+}
+
 // namespace notes the object's namespace as one that has to be there.
 func (b *builder) namespace(u *unstructured.Unstructured) {
 	if ns := u.GetNamespace(); ns != "" && ns != mesh.RootNamespace && !slices.Contains(b.plan.Namespaces, ns) {
@@ -282,6 +298,10 @@ func (b *builder) namespace(u *unstructured.Unstructured) {
 // put makes the object part of what the next stage finds.
 func (b *builder) put(u *unstructured.Unstructured) {
 	b.namespace(u)
+	if name := u.GetName(); u.GetKind() == "Service" && u.GetNamespace() == b.scenario.Spec.Namespace && !slices.Contains(b.services, name) {
+		b.services = append(b.services, name)
+		b.plan.Spec.Services = b.services
+	}
 	id := idOf(u)
 	if i := slices.IndexFunc(b.objects, func(o *unstructured.Unstructured) bool { return idOf(o) == id }); i >= 0 {
 		b.objects[i] = u

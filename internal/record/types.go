@@ -28,8 +28,9 @@ const (
 	Completed   = "completed"
 	Halted      = "halted"
 	Interrupted = "interrupted"
-	Broken      = "error" // Manifest.Error says why
-	Lost        = "lost"  // a worker of the load; Manifest.Error says which and why
+	Broken      = "error"    // Manifest.Error says why
+	Lost        = "lost"     // a worker of the load; Manifest.Error says which and why
+	Reverted    = "reverted" // somebody else took a change back; Manifest.Error says who
 )
 
 // Manifest identifies a run. It is written when the run starts and replaced when it ends; a manifest without End is
@@ -61,6 +62,8 @@ type Rollback struct {
 	Baseline string   `json:"baseline,omitempty"`
 	Errors   []string `json:"errors,omitempty"`
 	Seconds  float64  `json:"seconds"`
+	// Forgotten says that somebody gave the rollback up, since the cluster is gone.
+	Forgotten bool `json:"forgotten,omitempty"`
 }
 
 // Event is a point or a span on the timeline. Times are seconds since Manifest.Start on the monotonic clock.

@@ -80,7 +80,7 @@ func (r *runner) eachPod(ctx context.Context, p *plan.Phase, x *acting, deed Dee
 	for i := range x.pods {
 		pod := &x.pods[i]
 		deed.Target, deed.UID = pod.Name, string(pod.UID)
-		if err := r.journal.AddDeed(p.Name, x.Step, x.ref(), deed); err != nil {
+		if err := r.noteDeed(ctx, p.Name, x, deed); err != nil {
 			return err
 		}
 		if err := do(pod); err != nil {
@@ -155,7 +155,7 @@ func (r *runner) cordon(ctx context.Context, p *plan.Phase, x *acting) error {
 			continue
 		}
 		deed := Deed{Action: Cordoned, Target: node}
-		if err := r.journal.AddDeed(p.Name, x.Step, x.ref(), deed); err != nil {
+		if err := r.noteDeed(ctx, p.Name, x, deed); err != nil {
 			return err
 		}
 		if err := r.objects.Cordon(ctx, node, true); err != nil {

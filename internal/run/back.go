@@ -85,6 +85,7 @@ func (r *runner) undo(ctx context.Context, failure error) record.Rollback {
 		was[ref] = now
 	}
 	fail(r.journal.Undo(ctx, r.objects, isChange))
+	fail(r.settle(ctx))
 	for _, c := range changes {
 		if c.Deed != nil {
 			continue

@@ -7,8 +7,6 @@ import (
 	"maps"
 	"time"
 
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-
 	"squall/internal/mesh"
 	"squall/internal/plan"
 	"squall/internal/record"
@@ -18,7 +16,11 @@ import (
 func (r *runner) deploy(ctx context.Context) error {
 	start := r.since()
 	r.Progress.Say("starting the mesh (%s)", r.Env.Name())
-	objects, proxies, err := Deploy(ctx, r.Env, r.Plan, r.noteFixture())
+	var noter Noter
+	if shared, ok := r.Env.(mesh.Shared); ok {
+		noter = notes{r, shared}
+	}
+	objects, proxies, err := Deploy(ctx, r.Env, r.Plan, noter)
 	r.objects = objects
 	if err != nil {
 		return err
@@ -36,30 +38,6 @@ func (r *runner) deploy(ctx context.Context) error {
 	r.event(record.Event{At: start, Took: took, Kind: "mesh", Text: text})
 	r.Progress.Say("%s after %.0f ms", text, took*1000)
 	return nil
-}
-
-// noteFixture notes the undo of fixtures in the journal, where the mesh outlives the run.
-func (r *runner) noteFixture() func(mesh.Ref, *unstructured.Unstructured) error {
-	shared, ok := r.Env.(mesh.Shared)
-	if !ok {
-		return nil
-	}
-	return func(ref mesh.Ref, before *unstructured.Unstructured) error {
-		if shared.Keeps(ref) {
-			return nil
-		}
-		return r.journal.Add(fixturesPhase, "fixture", ref, before)
-	}
-}
-
-// takeDown takes back what the fixtures brought to a mesh that outlives the run. It does not wait until pods are gone.
-func (r *runner) takeDown(ctx context.Context) {
-	if r.objects == nil {
-		return
-	}
-	if err := r.journal.Undo(ctx, r.objects, func(e Entry) bool { return e.Phase == fixturesPhase }); err != nil {
-		r.man.Rollback.Errors = append(r.man.Rollback.Errors, "fixtures: "+err.Error())
-	}
 }
 
 // survey saves the proxies and their configuration as they are before anything is changed.
@@ -97,7 +75,7 @@ func (r *runner) apply(ctx context.Context, p *plan.Phase) error {
 	at := start.Sub(r.base).Seconds()
 	live, err := r.awaitChanges(ctx, p, start)
 	if err != nil {
-		return err
+		return errors.Join(r.unchanged(ctx), err) // what somebody took back is never live
 	}
 	text := fmt.Sprintf("live on %d/%d proxies after %.0f ms", len(live), len(live), float64(slowest(live).Microseconds())/1000)
 	data := map[string]any{}

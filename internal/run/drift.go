@@ -34,6 +34,13 @@ func (r *runner) unchanged(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// revertedError is a change that somebody else took back while the run needed it.
+type revertedError struct{ text string }
+
+func (e *revertedError) Error() string { return e.text }
+
+func reverted(format string, args ...any) error { return &revertedError{fmt.Sprintf(format, args...)} }
+
 // drift is an error when the object is not what was stored. Labels and annotations that others add are no drift.
 func drift(ctx context.Context, o *mesh.Objects, stored *unstructured.Unstructured) error {
 	ref := mesh.RefOf(stored)
@@ -42,7 +49,7 @@ func drift(ctx context.Context, o *mesh.Objects, stored *unstructured.Unstructur
 		return err
 	}
 	if now == nil {
-		return fmt.Errorf("the change was reverted during the stage: somebody deleted %s", ref)
+		return reverted("the change was reverted during the stage: somebody deleted %s", ref)
 	}
 	want := stored.DeepCopy()
 	want.Object["metadata"] = now.DeepCopy().Object["metadata"]
@@ -51,11 +58,11 @@ func drift(ctx context.Context, o *mesh.Objects, stored *unstructured.Unstructur
 	diff := mesh.Difference(ref, want, now)
 	switch {
 	case diff != "":
-		return fmt.Errorf("the change was reverted by %s during the stage: %s", others(stored, now), diff)
+		return reverted("the change was reverted by %s during the stage: %s", others(stored, now), diff)
 	case stored.GetUID() != now.GetUID():
-		return fmt.Errorf("the change was reverted for a time during the stage: %s was deleted and made again", ref)
+		return reverted("the change was reverted for a time during the stage: %s was deleted and made again", ref)
 	case stored.GetGeneration() != now.GetGeneration():
-		return fmt.Errorf("the change was reverted for a time by %s during the stage: %s is in generation %d, not %d",
+		return reverted("the change was reverted for a time by %s during the stage: %s is in generation %d, not %d",
 			others(stored, now), ref, now.GetGeneration(), stored.GetGeneration())
 	}
 	return nil
@@ -82,12 +89,20 @@ func others(stored, now *unstructured.Unstructured) string {
 			return s.Manager == e.Manager && s.Operation == e.Operation && s.Subresource == e.Subresource && s.Time.Equal(e.Time) &&
 				s.FieldsV1.String() == e.FieldsV1.String()
 		})
-		if !known && e.Manager != mesh.FieldManager && !slices.Contains(out, e.Manager) {
-			out = append(out, e.Manager)
+		if name := managerName(e.Manager); !known && e.Manager != mesh.FieldManager && !slices.Contains(out, name) {
+			out = append(out, name)
 		}
 	}
 	if len(out) == 0 {
 		return "somebody"
 	}
 	return strings.Join(out, ", ")
+}
+
+// managerName is a field manager, and who that is where it is known.
+func managerName(manager string) string {
+	if who := mesh.ManagerName(manager); who != manager {
+		return fmt.Sprintf("%s (%s)", who, manager)
+	}
+	return manager
 }

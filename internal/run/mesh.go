@@ -14,11 +14,8 @@ import (
 
 // Deploy brings a mesh up with the plan's namespaces and fixtures, and waits until every workload serves and every proxy knows
 // them. The proxies are those of the plan's namespaces. What was made until an error stays: the caller ends env. The objects are
-// nil when nothing was sent to the API yet. note is told of each object before it is applied, with what was there, nil for nothing;
-// a nil note is that nobody wants to know.
-func Deploy(
-	ctx context.Context, env mesh.Env, p *plan.Plan, note func(r mesh.Ref, before *unstructured.Unstructured) error,
-) (*mesh.Objects, []record.Proxy, error) {
+// nil when nothing was sent to the API yet.
+func Deploy(ctx context.Context, env mesh.Env, p *plan.Plan, note Noter) (*mesh.Objects, []record.Proxy, error) {
 	if err := env.Up(ctx); err != nil {
 		return nil, nil, fmt.Errorf("mesh: %w", err)
 	}
@@ -30,6 +27,15 @@ func Deploy(
 		return objects, nil, err
 	}
 	d := &deployment{objects: objects, note: note}
+	d.shared, _ = env.(mesh.Shared)
+	if err := d.unowned(ctx, env, p); err != nil {
+		return objects, nil, err
+	}
+	if note != nil {
+		if err := note.Begin(ctx, objects); err != nil {
+			return objects, nil, err
+		}
+	}
 	for _, ns := range p.Namespaces {
 		if err := d.apply(ctx, mesh.Namespace(ns), true); err != nil {
 			return objects, nil, err
@@ -73,7 +79,16 @@ func prepare(env mesh.Env, p *plan.Plan) ([]*unstructured.Unstructured, error) {
 // deployment applies objects, each noted before.
 type deployment struct {
 	objects *mesh.Objects
-	note    func(r mesh.Ref, before *unstructured.Unstructured) error
+	shared  mesh.Shared // nil when the mesh ends with the run
+	note    Noter
+}
+
+// Noter is told what is going to be changed; nil is nobody.
+type Noter interface {
+	// Begin is called before anything is changed.
+	Begin(ctx context.Context, o *mesh.Objects) error
+	// Note is told of each object before it is applied, with what was there, nil for nothing.
+	Note(ctx context.Context, r mesh.Ref, before *unstructured.Unstructured) error
 }
 
 // apply applies an object. One that may stay is left as it is where it is there already.
@@ -83,8 +98,11 @@ func (d *deployment) apply(ctx context.Context, u *unstructured.Unstructured, ma
 		if err != nil || before != nil && mayStay {
 			return err
 		}
+		if d.shared != nil && !d.shared.Keeps(mesh.RefOf(u)) {
+			d.shared.Stamp().Put(u, before)
+		}
 		if d.note != nil {
-			if err := d.note(mesh.RefOf(u), before); err != nil {
+			if err := d.note.Note(ctx, mesh.RefOf(u), before); err != nil {
 				return err
 			}
 		}

@@ -11,13 +11,15 @@ type Owner struct {
 	proc.Identity
 	// MeshDir is the working folder of the mesh's processes; empty when they are not on this machine.
 	MeshDir string `json:"meshDir,omitempty"`
+	// Cluster is where the run changes objects; nil before it does, and when its mesh ends with it.
+	Cluster *Cluster `json:"cluster,omitempty"`
 }
 
-// writeOwner says who executes the run.
-func (r *runner) writeOwner() error {
+// writeOwner says who executes the run, and where.
+func (r *runner) writeOwner(where *Cluster) error {
 	self, err := proc.Self()
 	if err != nil {
 		return err
 	}
-	return r.Record.WriteJSON(OwnerFile, Owner{Identity: self, MeshDir: r.MeshDir})
+	return r.Record.WriteJSON(OwnerFile, Owner{Identity: self, MeshDir: r.MeshDir, Cluster: where})
 }

@@ -52,6 +52,8 @@ type Options struct {
 	// MeshDir is the working folder of the mesh's processes, for a rollback after the run was killed; empty when they are not
 	// on this machine.
 	MeshDir string
+	// Cluster is where the mesh is, nil when it ends with the run.
+	Cluster *mesh.Target
 }
 
 // SignalError is the cause of a context that a signal ended.
@@ -79,6 +81,7 @@ type runner struct {
 	events  *record.EventLog
 	objects *mesh.Objects
 	journal *Journal
+	mirror  *mirror // nil when the mesh ends with the run
 
 	proxies   []record.Proxy  // as they are now
 	silent    []record.Proxy  // those that cannot be asked, until the rollback
@@ -159,7 +162,7 @@ func (r *runner) begin() (err error) {
 	if err := r.Record.WriteJSON(record.PlanFile, r.Plan.Document()); err != nil {
 		return err
 	}
-	if err := r.writeOwner(); err != nil {
+	if err := r.writeOwner(nil); err != nil {
 		return err
 	}
 	if r.events, err = r.Record.Events(); err != nil {
@@ -182,11 +185,14 @@ func (r *runner) end(failure error) error {
 	var halt *haltError
 	var dead *meshError
 	var lost *worker.LostError
+	var back *revertedError
 	switch {
 	case errors.As(failure, &halt):
 		r.man.Ended, r.man.Error = record.Halted, halt.reason
 	case errors.As(failure, &lost) && !errors.As(failure, &dead) && !errors.As(failure, &sig):
 		r.man.Ended, r.man.Error = record.Lost, lost.Error()
+	case errors.As(failure, &back) && !errors.As(failure, &dead) && !errors.As(failure, &sig):
+		r.man.Ended, r.man.Error = record.Reverted, failure.Error()
 	case errors.As(failure, &sig):
 		r.man.Ended, r.man.Signal, r.man.Error = record.Interrupted, sig.Name, failure.Error()
 	case failure != nil:

@@ -40,7 +40,8 @@ type Options struct {
 	Config *rest.Config
 	// Namespaces are those whose pods belong to the run, Istio's root namespace among them where its gateway does.
 	Namespaces []string
-	RunID      string // is a label of what the run brings
+	RunID      string    // is a label of what the run brings
+	Expires    time.Time // when the run counts as dead
 	// Image is what stands for an image of the fixtures; nil leaves them as they are.
 	Image func(ref string) string
 }
@@ -105,6 +106,9 @@ func (m *Mesh) Name() string { return m.opts.Name }
 // watched lives until Down.
 func (m *Mesh) Up(ctx context.Context) error {
 	if err := m.preflight(ctx); err != nil {
+		return err
+	}
+	if err := m.awaitGone(ctx); err != nil {
 		return err
 	}
 	live, cancel := context.WithCancel(context.WithoutCancel(ctx))

@@ -113,10 +113,16 @@ func (m *Mesh) injected(ctx context.Context) error {
 	for _, name := range m.opts.Namespaces {
 		ns, err := m.objects.Kube.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
 		switch {
-		case apierrors.IsNotFound(err) || name == mesh.RootNamespace:
+		case name == mesh.RootNamespace:
 			continue
+		case apierrors.IsNotFound(err):
+			if err := m.mayMake(ctx); err != nil {
+				return fmt.Errorf("namespace %s: %w", name, err)
+			}
 		case err != nil:
 			return fmt.Errorf("namespace %s: %w", name, err)
+		case ns.DeletionTimestamp != nil && ns.Labels[mesh.ManagedByLabel] == mesh.FieldManager:
+			continue // it is waited for
 		case ns.DeletionTimestamp != nil:
 			return fmt.Errorf("namespace %s is being deleted: try again when it is gone", name)
 		case ns.Labels["istio-injection"] != "enabled" && ns.Labels["istio.io/rev"] == "":
@@ -175,9 +181,9 @@ func (m *Mesh) Permissions() []Permission {
 	return out
 }
 
-// Missing are the permissions that this user does not have, as the API server says.
+// Missing are the permissions that this user does not have, as the API server says: each entry is some verbs on one resource.
 func (m *Mesh) Missing(ctx context.Context) ([]string, error) {
-	var out []string
+	var out []Permission
 	for _, ns := range m.watched() {
 		missing, err := m.missingIn(ctx, ns)
 		if err != nil {
@@ -185,17 +191,17 @@ func (m *Mesh) Missing(ctx context.Context) ([]string, error) {
 		}
 		out = append(out, missing...)
 	}
-	return out, nil
+	return grouped(out), nil
 }
 
 // missingIn asks for the rules of a namespace once, and for a single permission only where those do not have it.
-func (m *Mesh) missingIn(ctx context.Context, namespace string) ([]string, error) {
+func (m *Mesh) missingIn(ctx context.Context, namespace string) ([]Permission, error) {
 	review, err := m.objects.Kube.AuthorizationV1().SelfSubjectRulesReviews().Create(ctx,
 		&authorizationv1.SelfSubjectRulesReview{Spec: authorizationv1.SelfSubjectRulesReviewSpec{Namespace: namespace}}, metav1.CreateOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("permissions in %s: %w", namespace, err)
 	}
-	var out []string
+	var out []Permission
 	for _, p := range m.Permissions() {
 		if p.Namespace != namespace && !(p.Namespace == "" && namespace == mesh.RootNamespace) || granted(review.Status.ResourceRules, p) {
 			continue
@@ -205,7 +211,7 @@ func (m *Mesh) missingIn(ctx context.Context, namespace string) ([]string, error
 			return nil, err
 		}
 		if !ok {
-			out = append(out, p.String())
+			out = append(out, p)
 		}
 	}
 	return out, nil

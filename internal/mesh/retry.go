@@ -1,0 +1,76 @@
+package mesh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+)
+
+// Limits of trying again, when the API is not there for a moment.
+const (
+	retryWithin = 30 * time.Second
+	retryFirst  = 100 * time.Millisecond
+	retryMost   = 2 * time.Second
+)
+
+// GoneError is an API that did not answer, however often it was tried.
+type GoneError struct {
+	Tries int
+	Took  time.Duration
+	Err   error // of the last try
+}
+
+// Error says how often it was tried.
+func (e *GoneError) Error() string {
+	return fmt.Sprintf("the API did not answer in %d tries within %.0f s: %v", e.Tries, e.Took.Seconds(), e.Err)
+}
+
+func (e *GoneError) Unwrap() error { return e.Err }
+
+// again makes a request that may be made twice, until the API answers, retryWithin is over or ctx ends. An API that was never reached, or
+// that was given up before, is tried once.
+func again[T any](ctx context.Context, o *Objects, try func() (T, error)) (T, error) {
+	start := time.Now()
+	for n, pause := 1, retryFirst; ; n++ {
+		out, err := try()
+		if !Unavailable(err) {
+			o.reached.Store(true)
+			return out, err
+		}
+		wait := pause
+		if seconds, ok := apierrors.SuggestsClientDelay(err); ok {
+			wait = max(wait, time.Duration(seconds)*time.Second)
+		}
+		switch {
+		case !o.reached.Load():
+			return out, err
+		case time.Since(start)+wait > retryWithin:
+			o.reached.Store(false)
+			return out, &GoneError{n, time.Since(start), err}
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return out, &GoneError{n, time.Since(start), err}
+		case <-timer.C:
+		}
+		pause = min(2*pause, retryMost)
+	}
+}
+
+// Unavailable says whether an error is that of an API that is not there, or cannot answer now: nothing was decided.
+func Unavailable(err error) bool {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return false
+	}
+	var op *net.OpError
+	var u *url.Error
+	return apierrors.IsServiceUnavailable(err) || apierrors.IsTooManyRequests(err) || apierrors.IsServerTimeout(err) || apierrors.IsTimeout(err) ||
+		apierrors.IsInternalError(err) || errors.As(err, &op) || errors.As(err, &u)
+}

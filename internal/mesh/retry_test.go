@@ -1,0 +1,71 @@
+package mesh
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/url"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+func TestAgain(t *testing.T) {
+	refused := &url.Error{Op: "Get", URL: "https://x", Err: &net.OpError{Op: "dial", Err: errors.New("connection refused")}}
+	busy := apierrors.NewTooManyRequests("busy", 7)
+	denied := apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "x", errors.New("no"))
+	for name, c := range map[string]struct {
+		fresh  bool // the API was never reached
+		errs   []error
+		limit  time.Duration
+		tries  int
+		within [2]time.Duration
+		want   error
+		gone   bool
+	}{
+		"at once":           {errs: []error{nil}, tries: 1},
+		"back soon":         {errs: []error{refused, refused, nil}, tries: 3, within: [2]time.Duration{300 * time.Millisecond, 400 * time.Millisecond}},
+		"as it asks":        {errs: []error{busy, nil}, tries: 2, within: [2]time.Duration{7 * time.Second, 8 * time.Second}},
+		"a decision":        {errs: []error{denied}, tries: 1, want: denied},
+		"a decision, later": {errs: []error{refused, denied}, tries: 2, want: denied, within: [2]time.Duration{0, time.Second}},
+		"gone":              {errs: []error{refused}, tries: 19, want: refused, gone: true, within: [2]time.Duration{retryWithin - retryMost, retryWithin}},
+		"the end of the run": {errs: []error{refused}, limit: time.Second, tries: 4, want: refused, gone: true,
+			within: [2]time.Duration{time.Second, time.Second}},
+		"never reached": {fresh: true, errs: []error{refused}, tries: 1, want: refused},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o := &Objects{}
+				o.reached.Store(!c.fresh)
+				ctx := t.Context()
+				if c.limit > 0 {
+					var cancel context.CancelFunc
+					ctx, cancel = context.WithTimeout(ctx, c.limit)
+					defer cancel()
+				}
+				start, tries := time.Now(), 0
+				_, err := again(ctx, o, func() (int, error) {
+					e := c.errs[min(tries, len(c.errs)-1)]
+					tries++
+					return 0, e
+				})
+				took := time.Since(start)
+				var gone *GoneError
+				if tries != c.tries || !errors.Is(err, c.want) || errors.As(err, &gone) != c.gone {
+					t.Errorf("%d tries: %v", tries, err)
+				}
+				if took < c.within[0] || took > c.within[1] {
+					t.Errorf("it took %s", took)
+				}
+				if c.gone && c.limit == 0 { // the next request does not wait as long
+					if _, err := again(ctx, o, func() (int, error) { return 0, refused }); !errors.Is(err, refused) || time.Since(start) != took {
+						t.Errorf("%v after %s", err, time.Since(start))
+					}
+				}
+			})
+		})
+	}
+}

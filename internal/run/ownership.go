@@ -1,0 +1,78 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"squall/internal/mesh"
+	"squall/internal/plan"
+)
+
+// unowned is an error when an object that the run is going to apply is somebody else's, whatever the phase. It is asked before the first
+// change, and all of them are in it.
+func (d *deployment) unowned(ctx context.Context, env mesh.Env, p *plan.Plan) error {
+	if d.shared == nil {
+		return nil
+	}
+	all, err := prepare(env, p)
+	if err != nil {
+		return err
+	}
+	for _, phase := range p.Phases {
+		for _, c := range phase.Changes {
+			after := c.After.DeepCopy()
+			if after.GetKind() == "Deployment" {
+				if err := d.shared.Prepare(after); err != nil {
+					return fmt.Errorf("%s: %w", c.Step, err)
+				}
+			}
+			all = append(all, after)
+		}
+	}
+	var errs []error
+	seen := map[identity]bool{}
+	for _, u := range all {
+		if id := identify(mesh.RefOf(u)); !seen[id] {
+			seen[id] = true
+			errs = append(errs, d.objects.Free(ctx, u, d.shared.Stamp()))
+		}
+	}
+	for _, name := range p.Namespaces {
+		errs = append(errs, d.ownNamespace(ctx, name))
+	}
+	return errors.Join(errs...)
+}
+
+// ownNamespace is an error when another run has made the namespace, and will delete it.
+func (d *deployment) ownNamespace(ctx context.Context, name string) error {
+	live, err := d.objects.Get(ctx, mesh.RefOf(mesh.Namespace(name)))
+	if err != nil || live == nil || live.GetDeletionTimestamp() != nil || !mesh.MadeBySquall(live) {
+		return err
+	}
+	return fmt.Errorf("the namespace %s is that of run %s, until %s: wait for its end; when it was killed 'squall rollback' ends it",
+		name, live.GetLabels()[mesh.RunIDLabel], live.GetAnnotations()[mesh.ExpiresAnnotation])
+}
+
+// may asks the API whether a change can be made, and changes nothing.
+func (r *runner) may(ctx context.Context, after *unstructured.Unstructured) error {
+	if shared, ok := r.Env.(mesh.Shared); ok {
+		if err := r.objects.Free(ctx, after, shared.Stamp()); err != nil {
+			return err
+		}
+	}
+	return r.objects.Try(ctx, after)
+}
+
+// stamped is an object with the run's stamp, where the mesh outlives the run.
+func (r *runner) stamped(u, before *unstructured.Unstructured) *unstructured.Unstructured {
+	shared, ok := r.Env.(mesh.Shared)
+	if !ok {
+		return u
+	}
+	u = u.DeepCopy()
+	shared.Stamp().Put(u, before)
+	return u
+}
