@@ -179,7 +179,7 @@ func (b *builder) stage(i int) {
 	compiled, err := step.Compile(step.NewSet(b.objects), st.Apply, step.Options{
 		Namespace: b.scenario.Spec.Namespace, Marker: marker,
 		Target: hostOf(ls), Plaintext: b.isDirect(ls), Request: requestOf(ls), Midway: st.ApplyAt > 0,
-		API: b.scenario.Spec.Mesh.API,
+		API:     b.scenario.Spec.Mesh.API,
 		Cluster: b.opts.Cluster, Client: ClientName,
 	})
 	if err != nil {
