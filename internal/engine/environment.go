@@ -70,5 +70,6 @@ func (k *Compiled) cluster(c *Cluster) (*kube.Mesh, error) {
 	}
 	return kube.New(kube.Options{
 		Name: k.env, Config: c.Access, Namespaces: k.Plan.ProxyNamespaces(), Image: c.Image, RunID: k.RunID, Expires: time.Now().Add(ttl),
+		Actions: k.Plan.ActionKinds(),
 	})
 }

@@ -84,7 +84,7 @@ func (c *cluster) pod(name string, status corev1.PodStatus) {
 	}, metav1.CreateOptions{})
 	if err == nil {
 		p.Status = status
-		p, err = pods.UpdateStatus(c.t.Context(), p, metav1.UpdateOptions{})
+		_, err = pods.UpdateStatus(c.t.Context(), p, metav1.UpdateOptions{})
 	}
 	if err != nil {
 		c.t.Fatal(err)

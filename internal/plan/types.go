@@ -84,5 +84,18 @@ type Change struct {
 // Action is what a step does to the pods of a workload.
 type Action = step.Action
 
+// ActionKinds are the kinds of steps of the plan that do something to pods, each once.
+func (p *Plan) ActionKinds() []string {
+	var out []string
+	for _, ph := range p.Phases {
+		for _, a := range ph.Actions {
+			if !slices.Contains(out, a.Kind) {
+				out = append(out, a.Kind)
+			}
+		}
+	}
+	return out
+}
+
 // Mark is the step of a change that does nothing but show that those before it are live.
 const Mark = "mark"

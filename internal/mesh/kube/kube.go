@@ -42,6 +42,8 @@ type Options struct {
 	Namespaces []string
 	RunID      string    // is a label of what the run brings
 	Expires    time.Time // when the run counts as dead
+	// Actions are the kinds of steps of the run that do something to pods and nodes, such as kill.
+	Actions []string
 	// Image is what stands for an image of the fixtures; nil leaves them as they are.
 	Image func(ref string) string
 }

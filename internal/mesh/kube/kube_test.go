@@ -2,6 +2,7 @@ package kube
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -187,5 +188,25 @@ func TestNoAPIServer(t *testing.T) {
 	}
 	if err := m.Down(t.Context()); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestPermissionsOfActions holds a run to ask for what its steps do to pods and nodes, and for no more.
+func TestPermissionsOfActions(t *testing.T) {
+	for kind, want := range map[string]string{
+		"kill": "delete pods in squall", "evict": "create pods/eviction in squall", "partition": "create networkpolicies.networking.k8s.io in squall",
+		"cordon": "patch nodes", "rollout": "list replicasets.apps in squall",
+	} {
+		m := &Mesh{opts: Options{Namespaces: []string{"squall"}}}
+		has := func() bool {
+			return slices.ContainsFunc(m.Permissions(), func(p Permission) bool { return p.String() == want })
+		}
+		if has() {
+			t.Errorf("every run asks for %q", want)
+		}
+		m.opts.Actions = []string{kind}
+		if !has() {
+			t.Errorf("a run that has %s does not ask for %q", kind, want)
+		}
 	}
 }

@@ -178,6 +178,40 @@ func (m *Mesh) Permissions() []Permission {
 			add(ns, "security.istio.io", r, "", "get", "patch", "create", "update", "delete")
 		}
 	}
+	return append(out, m.forActions()...)
+}
+
+// forActions are what steps on pods need beyond what every run does. Which of the run's namespaces they are about is not told apart.
+func (m *Mesh) forActions() []Permission {
+	var out []Permission
+	for _, ns := range m.opts.Namespaces {
+		if ns == mesh.RootNamespace || len(m.opts.Actions) == 0 {
+			continue
+		}
+		out = append(out, Permission{"get", "apps", "deployments", "", ns})
+		for _, kind := range m.opts.Actions {
+			switch kind {
+			case "kill":
+				out = append(out, Permission{"delete", "", "pods", "", ns})
+			case "evict":
+				out = append(out, Permission{"create", "", "pods", "eviction", ns})
+			case "rollout":
+				out = append(out, Permission{"list", "apps", "replicasets", "", ns})
+			case "partition":
+				for _, verb := range []string{"get", "patch", "create", "update", "delete"} {
+					out = append(out, Permission{verb, "networking.k8s.io", "networkpolicies", "", ns})
+				}
+			}
+		}
+	}
+	for _, kind := range m.opts.Actions {
+		switch kind {
+		case "cordon":
+			out = append(out, Permission{Verb: "list", Resource: "nodes"}, Permission{Verb: "patch", Resource: "nodes"})
+		case "evict":
+			out = append(out, Permission{Verb: "list", Resource: "nodes"})
+		}
+	}
 	return out
 }
 
