@@ -12,6 +12,9 @@ ARGS =
 JOBS = 4
 N = 20
 
+# What a run on a cluster is told beside its environment.
+CLUSTER = $(if $(CONTEXT), --context $(CONTEXT))$(if $(NAMESPACE), --namespace $(NAMESPACE))$(if $(YES), --yes)
+
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -20,8 +23,7 @@ build: ## Build bin/squall
 
 # On a cluster also KUBECONFIG=FILE, which make passes on as a variable.
 scenario: build ## Run a scenario and judge it: make scenario NAME=circuit [ENV=kind|cluster [CONTEXT= NAMESPACE= YES=1]] [ARGS="--set k=v"]
-	bin/squall run $(or $(NAME),$(error say which scenario: make scenario NAME=circuit; bin/squall list shows all)) --env $(ENV) \
-	  $(if $(CONTEXT),--context $(CONTEXT)) $(if $(NAMESPACE),--namespace $(NAMESPACE)) $(if $(YES),--yes) $(ARGS)
+	bin/squall run $(or $(NAME),$(error say which scenario: make scenario NAME=circuit; bin/squall list shows all)) --env $(ENV)$(CLUSTER) $(ARGS)
 
 scenarios: build ## Run all scenarios, JOBS side by side, and print a table
 	bin/squall run --all --jobs $(JOBS) --keep failed $(ARGS)
