@@ -25,7 +25,7 @@ import (
 	"squall/internal/scenario"
 )
 
-func services() []string { return []string{"httpbin", "reviews"} }
+func services() []string { return []string{"httpbin", "httpbin-v1", "httpbin-v2", "reviews"} }
 
 // build compiles a scenario as if it stood in the folder of scenarios.
 func build(t *testing.T, text string) (*plan.Plan, error) { return buildFor(t, text, false) }

@@ -140,7 +140,8 @@ func (a *app) up(ctx context.Context, f *upFlags, p *plan.Plan, tools toolchain.
 		return environment(errors.Join(err, os.RemoveAll(st.Dir)))
 	}
 	env, err := local.New(local.Options{
-		Tools: tools, Dir: st.Dir, Images: f.images,
+		GatewayAPI: true,
+		Tools:      tools, Dir: st.Dir, Images: f.images,
 		Log: func(process string) string { return filepath.Join(st.Logs, process+".log") },
 	})
 	if err == nil {

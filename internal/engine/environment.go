@@ -55,7 +55,7 @@ func (c Config) environment(k *Compiled, rec *record.Run) (mesh.Env, string, err
 	if dir, err = filepath.EvalSymlinks(dir); err != nil { // so that processes in it can be found by it
 		return nil, "", fmt.Errorf("folder of the mesh: %w", err)
 	}
-	env, err := local.New(local.Options{Tools: c.Tools, Dir: dir, Log: rec.LogPath, Images: k.images})
+	env, err := local.New(local.Options{Tools: c.Tools, Dir: dir, Log: rec.LogPath, Images: k.images, GatewayAPI: k.Plan.UsesGatewayAPI()})
 	if err != nil {
 		return nil, "", errors.Join(err, os.RemoveAll(dir))
 	}

@@ -160,6 +160,9 @@ func (c *cluster) whole(ctx context.Context, wanted istio) (kubernetes.Interface
 	if err == nil {
 		err = c.istioReady(ctx, client, wanted, st.Phase == foreign)
 	}
+	if err == nil {
+		err = gatewayAPIReady(client.Discovery())
+	}
 	return client, err
 }
 
@@ -181,6 +184,9 @@ func (c *cluster) repair(ctx context.Context, wanted istio) (_ kubernetes.Interf
 	}
 	client, err := c.nodes(ctx)
 	if err != nil {
+		return nil, err
+	}
+	if err := c.installGatewayAPI(ctx, client); err != nil { // first, so that istiod finds it when it starts
 		return nil, err
 	}
 	return client, c.installIstio(ctx, client, wanted)

@@ -8,6 +8,8 @@ import (
 	"slices"
 
 	kjson "k8s.io/apimachinery/pkg/util/json"
+
+	"squall/internal/gatewayapi"
 )
 
 // istioCRDs are Istio's CustomResourceDefinitions by name, as the module istio.io/api has them, but for this: only the
@@ -16,7 +18,7 @@ import (
 //go:embed istio-crds.json
 var istioCRDs []byte
 
-// readCRDs reads the embedded CRDs of the resources that are served.
+// readCRDs reads the embedded CRDs of the resources that are served: Istio's and those of the Gateway API.
 func readCRDs(resources []Resource) (map[string]json.RawMessage, error) {
 	var all map[string]json.RawMessage
 	if err := json.Unmarshal(istioCRDs, &all); err != nil {
@@ -25,7 +27,11 @@ func readCRDs(resources []Resource) (map[string]json.RawMessage, error) {
 	served := map[string]json.RawMessage{}
 	for i := range resources {
 		name := resources[i].Plural + "." + resources[i].Group
-		if raw := all[name]; raw != nil {
+		raw := all[name]
+		if raw == nil && resources[i].Group == gatewayapi.Group {
+			raw = gatewayapi.CRD(name)
+		}
+		if raw != nil {
 			served[name] = raw
 		}
 	}

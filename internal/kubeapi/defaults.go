@@ -93,6 +93,10 @@ func (s *Server) fill(r *Resource, data map[string]any, live *object) error {
 	case "secrets":
 		setDefault(data, "type", "Opaque")
 		encodeStringData(data)
+	default:
+		if s.schemas.isCustom(r) {
+			s.schemas.setDefaults(s.schemas.of(r), data)
+		}
 	}
 	return nil
 }

@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"squall/internal/gatewayapi"
 )
 
 // Resource is one kind that the API serves. Every version of a resource reads and writes the same objects: only
@@ -75,10 +77,28 @@ func (r *Resource) hasSubresource(name string) bool {
 	return name == "" || slices.Contains(r.subresources(), name)
 }
 
-// DefaultResources is the table of what a Server serves when its Options name nothing else. The Gateway API is left
-// out on purpose: istiod looks for it and would watch it.
+// DefaultResources is the table of what a Server serves when its Options name nothing else.
 func DefaultResources() []Resource {
 	return slices.Concat(coreResources(), workloadResources(), clusterResources(), istioResources())
+}
+
+// gatewayResources is what a mesh of sidecars honours of the Gateway API. A Gateway or a GatewayClass would have to be made true by a
+// controller that nobody runs here.
+func gatewayResources() []Resource {
+	age := Column{Name: "Age", Path: "metadata.creationTimestamp", Date: true}
+	kind := func(versions []string, kind, plural, singular string, columns ...Column) Resource {
+		return Resource{Group: gatewayapi.Group, Versions: versions, Kind: kind, Plural: plural, Singular: singular,
+			Categories: []string{"gateway-api"}, Generation: true, Columns: append(columns, age)}
+	}
+	hostnames := Column{Name: "Hostnames", Path: "spec.hostnames"}
+	out := []Resource{
+		kind([]string{"v1", "v1beta1"}, "HTTPRoute", "httproutes", "httproute", hostnames),
+		kind([]string{"v1"}, "GRPCRoute", "grpcroutes", "grpcroute", hostnames),
+		kind([]string{"v1", "v1beta1"}, "ReferenceGrant", "referencegrants", "referencegrant"),
+	}
+	out[0].Status, out[1].Status = true, true
+	out[2].ShortNames = []string{"refgrant"}
+	return out
 }
 
 func coreResources() []Resource {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"reflect"
 	"slices"
 	"strconv"
@@ -132,6 +133,60 @@ func (s *schemas) pruneMap(sc *spec.Schema, m map[string]any, path string, unkno
 	}
 }
 
+// setDefaults gives fields that are not there the defaults of their schemas, as a CRD does.
+func (s *schemas) setDefaults(sc *spec.Schema, v any) {
+	if sc == nil {
+		return
+	}
+	switch v := v.(type) {
+	case map[string]any:
+		for name, prop := range sc.Properties {
+			if _, ok := v[name]; !ok && prop.Default != nil {
+				v[name] = wholeNumbers(prop.Default)
+			}
+			if value, ok := v[name]; ok {
+				s.setDefaults(&prop, value)
+			}
+		}
+		if extra := sc.AdditionalProperties; extra != nil && extra.Schema != nil {
+			for name, value := range v {
+				if _, known := sc.Properties[name]; !known {
+					s.setDefaults(extra.Schema, value)
+				}
+			}
+		}
+	case []any:
+		if sc.Items != nil {
+			for _, e := range v {
+				s.setDefaults(sc.Items.Schema, e)
+			}
+		}
+	}
+}
+
+// wholeNumbers is a copy of a value with the whole numbers in it as objects have them.
+func wholeNumbers(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		out := make(map[string]any, len(v))
+		for k, e := range v {
+			out[k] = wholeNumbers(e)
+		}
+		return out
+	case []any:
+		out := make([]any, len(v))
+		for i, e := range v {
+			out[i] = wholeNumbers(e)
+		}
+		return out
+	case float64:
+		if v == math.Trunc(v) {
+			return int64(v)
+		}
+	}
+	return v
+}
+
 // describes says whether a schema says anything of the fields of an object.
 func describes(sc *spec.Schema) bool { return len(sc.Properties) > 0 || sc.Type.Contains("object") }
 
@@ -149,7 +204,9 @@ func crdSchema(name string, raw json.RawMessage) *spec.Schema {
 	if err := json.Unmarshal(raw, &crd); err != nil {
 		panic(fmt.Sprintf("kubeapi: embedded CRD %s: %v", name, err))
 	}
-	return crd.Spec.Versions[0].Schema.OpenAPIV3Schema
+	sc := crd.Spec.Versions[0].Schema.OpenAPIV3Schema
+	delete(sc.Properties, "metadata") // some CRDs name it; what is in it is the same for all kinds
+	return sc
 }
 
 func kindKey(r *Resource, version string) string { return r.gvk(version).String() }

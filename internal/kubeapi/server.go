@@ -30,6 +30,8 @@ import (
 type Options struct {
 	// Resources are the served kinds. Nil is DefaultResources.
 	Resources []Resource
+	// GatewayAPI adds the routes of the Gateway API to DefaultResources.
+	GatewayAPI bool
 	// ServiceCIDR is where Services get their cluster IPs from. The zero value is 10.96.0.0/16.
 	ServiceCIDR netip.Prefix
 	// Clock tells the time for creation and deletion stamps and for ages in tables. Nil is time.Now.
@@ -57,6 +59,9 @@ func New(opts Options) *Server {
 	s := &Server{resources: opts.Resources, cidr: opts.ServiceCIDR, now: opts.Clock}
 	if s.resources == nil {
 		s.resources = DefaultResources()
+		if opts.GatewayAPI {
+			s.resources = append(s.resources, gatewayResources()...)
+		}
 	}
 	if !s.cidr.IsValid() {
 		s.cidr = netip.MustParsePrefix("10.96.0.0/16")

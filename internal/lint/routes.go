@@ -74,6 +74,9 @@ func hiding(before []*rules.Route, r *rules.Route) *rules.Route {
 
 func weightsNot100(l *linter) {
 	for _, w := range l.ways() {
+		if w.service.IsGatewayAPI() {
+			continue // weights of the Gateway API are shares of their sum
+		}
 		for _, r := range w.routes {
 			sum := int32(0)
 			for _, d := range r.Spec.GetRoute() {
@@ -96,8 +99,9 @@ func conflictingHosts(l *linter) {
 		for _, h := range v.Hosts {
 			i := slices.IndexFunc(services[h], func(o *rules.VirtualService) bool { return o != v && together(o, v) })
 			if i >= 0 {
-				l.report(v.Ref.At(".hosts"), "merge the two", "VirtualService %s holds for %s too: Istio takes one of them, and which depends on their age",
-					services[h][i].Ref.Object.GetName(), h)
+				o := services[h][i].Ref.Object
+				l.report(v.Ref.At("%s", v.HostsPath()), "merge the two", "%s %s holds for %s too: Istio takes one of them, and which depends on their age",
+					o.GetKind(), o.GetName(), h)
 			}
 			services[h] = append(services[h], v)
 		}
@@ -148,7 +152,7 @@ func unknownHost(l *linter) {
 		}
 		for i, h := range v.Hosts {
 			if !strings.HasPrefix(h, "*") && l.model.Service(h, v.Ref.Object.GetNamespace()) == nil {
-				l.report(v.Ref.At(".hosts[%d]", i), "name a service, with its namespace where it is another", "no service has the host %s, so that nobody's requests are routed by this", h)
+				l.report(v.Ref.At("%s[%d]", v.HostsPath(), i), "name a service, with its namespace where it is another", "no service has the host %s, so that nobody's requests are routed by this", h)
 			}
 		}
 	}

@@ -4,12 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/url"
 	"regexp"
 	"slices"
-	"sort"
+	"strconv"
 	"strings"
 	"time"
 
@@ -17,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"squall/internal/gatewayapi"
 	"squall/internal/record"
 )
 
@@ -152,7 +152,7 @@ func AwaitSeen(ctx context.Context, env Env, objects []*unstructured.Unstructure
 			seen[a.Kind+" "+a.Metadata.Namespace+"/"+a.Metadata.Name] = a.Metadata.ResourceVersion
 		}
 		for _, o := range objects {
-			if key := o.GetKind() + " " + o.GetNamespace() + "/" + o.GetName(); seen[key] != o.GetResourceVersion() {
+			if key := o.GetKind() + " " + o.GetNamespace() + "/" + o.GetName(); !isSince(seen[key], o.GetResourceVersion()) {
 				return false, fmt.Errorf("istiod has not seen %s in version %s yet", key, o.GetResourceVersion()), nil
 			}
 		}
@@ -162,7 +162,19 @@ func AwaitSeen(ctx context.Context, env Env, objects []*unstructured.Unstructure
 
 // SeenByIstiod reports whether istiod keeps objects of the kind in its configuration.
 func SeenByIstiod(u *unstructured.Unstructured) bool {
-	return strings.HasSuffix(u.GroupVersionKind().Group, ".istio.io")
+	group := u.GroupVersionKind().Group
+	return strings.HasSuffix(group, ".istio.io") || group == gatewayapi.Group
+}
+
+// isSince says whether a version is the one that is wanted or a later one: istiod writes the status of some objects, which gives them a
+// new version.
+func isSince(version, want string) bool {
+	have, err := strconv.ParseUint(version, 10, 64)
+	least, wrong := strconv.ParseUint(want, 10, 64)
+	if err != nil || wrong != nil {
+		return version == want
+	}
+	return have >= least
 }
 
 // MarkFilter is an object that puts a mark of its own into every proxy and changes nothing else: an unused cluster.
@@ -213,64 +225,6 @@ func AwaitConfigs(ctx context.Context, env Env, proxies []record.Proxy, want map
 		})
 	}
 	return g.Wait()
-}
-
-// AwaitEndpoints waits until each proxy that knows a service of the namespace would send to exactly the service's ready
-// endpoints.
-func AwaitEndpoints(ctx context.Context, env Env, o *Objects, proxies []record.Proxy, namespace string) error {
-	list, err := o.Kube.DiscoveryV1().EndpointSlices(namespace).List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return fmt.Errorf("endpoints of %s: %w", namespace, err)
-	}
-	want := map[string][]string{} // by service, the addresses
-	for _, s := range list.Items {
-		service := s.Labels["kubernetes.io/service-name"]
-		for _, e := range s.Endpoints {
-			if e.Conditions.Ready == nil || *e.Conditions.Ready {
-				want[service] = append(want[service], e.Addresses...)
-			}
-		}
-	}
-	for _, p := range proxies {
-		err := poll(ctx, pollEvery, func() (bool, error, error) {
-			have, err := Endpoints(ctx, env, p.Pod)
-			if err != nil {
-				return false, nil, err
-			}
-			why := missingEndpoints(have, want, namespace)
-			if why != nil {
-				why = fmt.Errorf("the proxy of %s: %w", p.Pod, why)
-			}
-			return why == nil, why, nil
-		})
-		if err != nil {
-			return fmt.Errorf("endpoints are not known: %w", err)
-		}
-	}
-	return nil
-}
-
-func missingEndpoints(have, want map[string][]string, namespace string) error {
-	var errs []error
-	for service, addresses := range want {
-		suffix := "||" + service + "." + namespace + ".svc."
-		sort.Strings(addresses)
-		for cluster, hosts := range have {
-			if !strings.Contains(cluster, suffix) || !strings.HasPrefix(cluster, "outbound|") {
-				continue
-			}
-			var ips []string
-			for _, h := range hosts {
-				ip, _, _ := strings.Cut(h, ":")
-				ips = append(ips, ip)
-			}
-			sort.Strings(ips)
-			if strings.Join(ips, ",") != strings.Join(addresses, ",") {
-				errs = append(errs, fmt.Errorf("%s has the endpoints [%s], not [%s]", cluster, strings.Join(ips, " "), strings.Join(addresses, " ")))
-			}
-		}
-	}
-	return errors.Join(errs...)
 }
 
 // Knows lists the proxies whose configuration has a cluster of one of the hosts: those that a rule for it concerns.

@@ -134,7 +134,7 @@ func (e *evaluation) forward(c call, r *rules.Route) mixture {
 		switch {
 		case cluster.Service == nil:
 			e.because(c, "%s: no service is called %s", d.Ref, d.Host)
-			out = append(out, certain(answeredByProxy(503, "NC")).times(d.Share)...)
+			out = append(out, certain(answeredByProxy(r.NoCluster, "NC")).times(d.Share)...)
 		case cluster.Missing:
 			e.because(c, "%s: no DestinationRule has the subset %s", d.Ref, d.Subset)
 			out = append(out, certain(answeredByProxy(503, "NC")).times(d.Share)...)

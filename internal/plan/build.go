@@ -179,6 +179,7 @@ func (b *builder) stage(i int) {
 	compiled, err := step.Compile(step.NewSet(b.objects), st.Apply, step.Options{
 		Namespace: b.scenario.Spec.Namespace, Marker: marker,
 		Target: hostOf(ls), Plaintext: b.isDirect(ls), Request: requestOf(ls), Midway: st.ApplyAt > 0,
+		API:     b.scenario.Spec.Mesh.API,
 		Cluster: b.opts.Cluster, Client: ClientName,
 	})
 	if err != nil {
@@ -297,6 +298,10 @@ func (b *builder) namespace(u *unstructured.Unstructured) {
 // put makes the object part of what the next stage finds.
 func (b *builder) put(u *unstructured.Unstructured) {
 	b.namespace(u)
+	if name := u.GetName(); u.GetKind() == "Service" && u.GetNamespace() == b.scenario.Spec.Namespace && !slices.Contains(b.services, name) {
+		b.services = append(b.services, name)
+		b.plan.Spec.Services = b.services
+	}
 	id := idOf(u)
 	if i := slices.IndexFunc(b.objects, func(o *unstructured.Unstructured) bool { return idOf(o) == id }); i >= 0 {
 		b.objects[i] = u

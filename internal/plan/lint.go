@@ -83,5 +83,5 @@ func (b *builder) lintStage(st *scenario.Stage, ls *scenario.LoadSpec, changes [
 }
 
 func isCallersSide(u *unstructured.Unstructured) bool {
-	return u.GetKind() == "VirtualService" || u.GetKind() == "DestinationRule"
+	return u.GetKind() == "VirtualService" || u.GetKind() == "DestinationRule" || u.GetKind() == "HTTPRoute"
 }

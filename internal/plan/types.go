@@ -3,11 +3,13 @@
 package plan
 
 import (
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"squall/internal/check"
+	"squall/internal/gatewayapi"
 	"squall/internal/lint"
 	"squall/internal/load"
 	"squall/internal/mesh"
@@ -36,6 +38,14 @@ type Plan struct {
 	Spec check.Spec
 	// ReadsUsage says that checks are about what pods use.
 	ReadsUsage bool
+}
+
+// UsesGatewayAPI says whether objects of the Gateway API are deployed or changed.
+func (p *Plan) UsesGatewayAPI() bool {
+	isOne := func(u *unstructured.Unstructured) bool { return u.GroupVersionKind().Group == gatewayapi.Group }
+	return slices.ContainsFunc(p.Fixtures, isOne) || slices.ContainsFunc(p.Phases, func(ph Phase) bool {
+		return slices.ContainsFunc(ph.Changes, func(c Change) bool { return isOne(c.After) })
+	})
 }
 
 // Phase is a time in which the mesh is in one state while a load runs.

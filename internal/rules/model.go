@@ -10,6 +10,8 @@ import (
 	v1 "istio.io/api/networking/v1"
 	securityv1 "istio.io/api/security/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"squall/internal/gatewayapi"
 )
 
 // Options are what the objects do not say.
@@ -42,7 +44,13 @@ type VirtualService struct {
 	Hosts []string
 	// Gateways are namespace/name, or mesh; never empty.
 	Gateways []string
+
+	rules []int // of an HTTPRoute, of which of its rules each HTTP route was made; nil for a VirtualService
+	port  int   // the only port for which it holds; 0 is all
 }
+
+// IsGatewayAPI says whether it stands for what istiod makes of an HTTPRoute of the Gateway API.
+func (v *VirtualService) IsGatewayAPI() bool { return v.rules != nil }
 
 // DestinationRule is one object, as it stands.
 type DestinationRule struct {
@@ -126,6 +134,8 @@ func (m *Model) read(u *unstructured.Unstructured) error {
 		return m.entry(u)
 	case networking + "/VirtualService":
 		return add(&m.VirtualServices, ref, new(v1.VirtualService), newVirtualService)
+	case gatewayapi.Group + "/" + gatewayapi.Kind:
+		return m.httpRoute(u)
 	case networking + "/DestinationRule":
 		return add(&m.DestinationRules, ref, new(v1.DestinationRule), func(r Ref, s *v1.DestinationRule) *DestinationRule {
 			return &DestinationRule{r, s, fullName(s.GetHost(), u.GetNamespace())}
@@ -151,7 +161,7 @@ func (m *Model) read(u *unstructured.Unstructured) error {
 			m.Problems = append(m.Problems, Problem{ref, "what it changes is not known"})
 		}
 	case networking + "/Sidecar", networking + "/WorkloadEntry", networking + "/ProxyConfig",
-		"extensions.istio.io/WasmPlugin", "gateway.networking.k8s.io/HTTPRoute":
+		"extensions.istio.io/WasmPlugin", gatewayapi.Group + "/GRPCRoute":
 		m.Problems = append(m.Problems, Problem{ref, "what it changes is not known"})
 	}
 	return nil

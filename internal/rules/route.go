@@ -31,6 +31,8 @@ type Route struct {
 	Mirrors    []Destination
 	// Status is what the proxy answers by itself, of a redirect or a direct response; 0 when it forwards.
 	Status int
+	// NoCluster is the status of the answer when a destination is no service.
+	NoCluster int
 	// Unknown is why what the route does cannot be told, such as a delegate.
 	Unknown string
 
@@ -127,7 +129,7 @@ func (m *Model) defaultRoute(s *Service, port int) []*Route {
 		return nil
 	}
 	return []*Route{{
-		Name: "default", Retries: defaultRetries(), gateways: []string{MeshGateway},
+		Name: "default", Retries: defaultRetries(), NoCluster: 503, gateways: []string{MeshGateway},
 		Destinations: []Destination{{Host: s.Host, Port: port, Share: 1}},
 	}}
 }
@@ -136,14 +138,21 @@ func (m *Model) defaultRoute(s *Service, port int) []*Route {
 func (m *Model) route(v *VirtualService, i, port int) *Route {
 	spec := v.Spec.GetHttp()[i]
 	r := &Route{
-		Ref: v.Ref.At(".http[%d]", i), Spec: spec, Name: spec.GetName(),
+		Ref: v.Ref.At("%s", v.httpPath(i)), Spec: spec, Name: spec.GetName(), NoCluster: 503,
 		gateways: v.Gateways, ns: v.Ref.Object.GetNamespace(),
+	}
+	backends := ".route[%d]"
+	if v.IsGatewayAPI() {
+		r.NoCluster, backends = 500, ".backendRefs[%d]"
+	}
+	if v.IsGatewayAPI() && spec.GetRewrite() != nil {
+		r.Unknown = r.Ref.String() + " rewrites the request, and what comes of that is not known"
 	}
 	if spec.GetDelegate() != nil {
 		r.Unknown = r.Ref.At(".delegate").String() + ": routes of a delegate are not known"
 	}
 	r.Status = answered(spec)
-	r.split(m, port)
+	r.split(m, port, backends)
 	r.faults()
 	r.Timeout, r.TimeoutRef = spec.GetTimeout().AsDuration(), r.Ref.At(".timeout")
 	r.Retries = r.retries()
@@ -166,7 +175,7 @@ func answered(spec *v1.HTTPRoute) int {
 }
 
 // split reads the destinations. One alone gets everything, whatever its weight; of several, those of weight 0 get nothing.
-func (r *Route) split(m *Model, port int) {
+func (r *Route) split(m *Model, port int, path string) {
 	sum := 0.0
 	for _, d := range r.Spec.GetRoute() {
 		sum += float64(d.GetWeight())
@@ -180,7 +189,7 @@ func (r *Route) split(m *Model, port int) {
 			share = float64(d.GetWeight()) / sum
 		}
 		out := m.destination(d.GetDestination(), r.ns, port)
-		out.Ref, out.Share = r.Ref.At(".route[%d]", i), share
+		out.Ref, out.Share = r.Ref.At(path, i), share
 		r.Destinations = append(r.Destinations, out)
 	}
 	if len(r.Destinations) == 0 && r.Status == 0 && r.Unknown == "" {

@@ -111,7 +111,7 @@ func (m *Model) sidecarRules(c Caller, host string, r *Routing) {
 	best := ""
 	var fit []*VirtualService
 	for _, v := range m.VirtualServices {
-		if !slices.Contains(v.Gateways, MeshGateway) || !exported(v.Ref, v.Spec.GetExportTo(), c.Namespace) {
+		if !slices.Contains(v.Gateways, MeshGateway) || !exported(v.Ref, v.Spec.GetExportTo(), c.Namespace) || v.port != 0 && v.port != r.Port {
 			continue
 		}
 		for _, h := range v.Hosts {

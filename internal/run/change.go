@@ -30,6 +30,7 @@ func (r *runner) applyChanges(ctx context.Context, p *plan.Phase) (sent time.Tim
 		return sent, err
 	}
 	kubernetes := false
+	var services []*unstructured.Unstructured
 	var unmarked []*unstructured.Unstructured
 	for _, c := range changes {
 		if c.Last {
@@ -48,6 +49,9 @@ func (r *runner) applyChanges(ctx context.Context, p *plan.Phase) (sent time.Tim
 		switch {
 		case !mesh.SeenByIstiod(stored):
 			kubernetes = true
+			if stored.GetKind() == "Service" {
+				services = append(services, stored)
+			}
 		case len(c.Marks) == 0:
 			unmarked = append(unmarked, stored)
 		}
@@ -59,7 +63,10 @@ func (r *runner) applyChanges(ctx context.Context, p *plan.Phase) (sent time.Tim
 	if err := r.act(ctx, p); err != nil || !kubernetes && len(p.Actions) == 0 {
 		return sent, err
 	}
-	return sent, r.refresh(ctx)
+	if err := r.refresh(ctx); err != nil {
+		return sent, err
+	}
+	return sent, r.awaitServices(ctx, services)
 }
 
 // prepared are the changes, with workloads readied for a cluster as their fixtures were.
@@ -79,6 +86,13 @@ func (r *runner) prepared(changes []plan.Change) ([]plan.Change, error) {
 		}
 	}
 	return out, nil
+}
+
+// awaitServices waits until the Services that were changed have the endpoints of their pods, which serve.
+func (r *runner) awaitServices(ctx context.Context, services []*unstructured.Unstructured) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, readyWithin, fmt.Errorf("not ready within %s", readyWithin))
+	defer cancel()
+	return mesh.AwaitSlices(ctx, r.objects, services)
 }
 
 // awaitSeen waits until istiod has seen the objects, which leave no mark in a proxy.
@@ -165,12 +179,27 @@ func (r *runner) awaitChanges(ctx context.Context, p *plan.Phase, start time.Tim
 			}
 		}
 	}
+	for _, ns := range namespacesOfServices(p) { // proxies learned of a new Service with the change that leads to it
+		if err := mesh.AwaitEndpoints(ctx, r.Env, r.objects, r.excepted().hearing(r.proxies), ns); err != nil {
+			return nil, err
+		}
+	}
 	out := make([]mesh.Live, 0, len(latest))
 	for _, l := range latest {
 		out = append(out, l)
 	}
 	slices.SortFunc(out, func(a, b mesh.Live) int { return strings.Compare(a.Pod, b.Pod) })
 	return out, nil
+}
+
+// namespacesOfServices are those in which the phase changes a Service.
+func namespacesOfServices(p *plan.Phase) (out []string) {
+	for _, c := range p.Changes {
+		if ns := c.After.GetNamespace(); c.After.GetKind() == "Service" && !slices.Contains(out, ns) {
+			out = append(out, ns)
+		}
+	}
+	return out
 }
 
 // concerned are the proxies that have a change's marks when it is live.

@@ -167,11 +167,25 @@ func (j *Journal) Undo(ctx context.Context, o *mesh.Objects, which func(Entry) b
 			errs = append(errs, err)
 			continue
 		}
-		if err := j.write(Entry{Undone: e.Seq}); err != nil {
-			errs = append(errs, fmt.Errorf("journal: %s was restored, but that could not be noted: %w", e.Ref, err))
+		for _, done := range j.superseded(e) {
+			if err := j.write(Entry{Undone: done.Seq}); err != nil {
+				errs = append(errs, fmt.Errorf("journal: %s was restored, but that could not be noted: %w", e.Ref, err))
+			}
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// superseded are an entry that was undone and those after it about the same object whose undo failed: what they would restore came
+// after what the object is now.
+func (j *Journal) superseded(e Entry) []Entry {
+	var out []Entry
+	for _, o := range j.open {
+		if o.Seq == e.Seq || o.Seq > e.Seq && o.Deed == nil && e.Deed == nil && identify(o.Ref) == identify(e.Ref) {
+			out = append(out, o)
+		}
+	}
+	return out
 }
 
 // object is what the entry restores, nil for nothing. It has no UID: an object that somebody made anew meanwhile is restored too.

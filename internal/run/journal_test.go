@@ -160,6 +160,24 @@ func TestUndoRestoresAfterAReopen(t *testing.T) {
 	}
 }
 
+// An undo that failed is not tried again once the object is what it was before that: a fixture that was changed, and then deleted.
+func TestUndoOfWhatIsNoMore(t *testing.T) {
+	a := newAPI(t)
+	j := journalAt(t, filepath.Join(t.TempDir(), "journal.ndjson"))
+	a.change(j, configMap("fixture", "1"))
+	a.change(j, configMap("other", "1"))
+	a.change(j, configMap("fixture", "2"))
+	if err := j.Undo(t.Context(), a.Objects, func(e Entry) bool { return e.Seq == 1 }); err != nil {
+		t.Fatal(err)
+	}
+	if open := j.Open(); len(open) != 1 || open[0].Ref.Name != "other" {
+		t.Errorf("open: %v", open)
+	}
+	if err := j.Undo(t.Context(), a.Objects, All); err != nil || a.value("fixture") != "" {
+		t.Errorf("%v, the fixture is %q", err, a.value("fixture"))
+	}
+}
+
 func TestUndoGoesOnAndASecondDoesOnlyTheRest(t *testing.T) {
 	a := newAPI(t)
 	path := filepath.Join(t.TempDir(), "journal.ndjson")

@@ -61,6 +61,9 @@ func (s Step) Workload() string {
 // Unproven is the author's reason why the step needs no proof, or "".
 func (s Step) Unproven() string { return s.text("Unproven") }
 
+// API is what the author wrote that the step is compiled to: istio, gateway, or "".
+func (s Step) API() string { return s.text("API") }
+
 // text is a field of the spec that every kind has, or only some.
 func (s Step) text(field string) string {
 	v := reflect.Indirect(reflect.ValueOf(s.Spec))

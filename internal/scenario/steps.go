@@ -55,6 +55,8 @@ type Delay struct {
 	FixedDelay Duration `json:"fixedDelay" jsonschema:"required"`
 	// Match narrows the fault to some requests.
 	Match *Match `json:"match,omitempty"`
+	// API is what the step is compiled to: istio, a VirtualService, or gateway, an HTTPRoute of the Gateway API. Default spec.mesh.api.
+	API string `json:"api,omitempty" jsonschema:"enum=istio,enum=gateway"`
 	// Unproven is the reason why nothing has to prove that the step took effect; it is printed. Without it a proof is demanded.
 	Unproven string `json:"unproven,omitempty" jsonschema:"minLength=1"`
 }
@@ -72,6 +74,8 @@ type Abort struct {
 	GRPCStatus string `json:"grpcStatus,omitempty" jsonschema:"enum=CANCELLED,enum=UNKNOWN,enum=INVALID_ARGUMENT,enum=DEADLINE_EXCEEDED,enum=NOT_FOUND,enum=ALREADY_EXISTS,enum=PERMISSION_DENIED,enum=RESOURCE_EXHAUSTED,enum=FAILED_PRECONDITION,enum=ABORTED,enum=OUT_OF_RANGE,enum=UNIMPLEMENTED,enum=INTERNAL,enum=UNAVAILABLE,enum=DATA_LOSS,enum=UNAUTHENTICATED"`
 	// Match narrows the fault to some requests.
 	Match *Match `json:"match,omitempty"`
+	// API is what the step is compiled to: istio, a VirtualService, or gateway, an HTTPRoute of the Gateway API. Default spec.mesh.api.
+	API string `json:"api,omitempty" jsonschema:"enum=istio,enum=gateway"`
 	// Unproven is the reason why nothing has to prove that the step took effect; it is printed. Without it a proof is demanded.
 	Unproven string `json:"unproven,omitempty" jsonschema:"minLength=1"`
 }
@@ -107,6 +111,8 @@ type Timeout struct {
 	Timeout Duration `json:"timeout" jsonschema:"required"`
 	// Match narrows it to some requests.
 	Match *Match `json:"match,omitempty"`
+	// API is what the step is compiled to: istio, a VirtualService, or gateway, an HTTPRoute of the Gateway API. Default spec.mesh.api.
+	API string `json:"api,omitempty" jsonschema:"enum=istio,enum=gateway"`
 	// Unproven is the reason why nothing has to prove that the step took effect; it is printed. Without it a proof is demanded.
 	Unproven string `json:"unproven,omitempty" jsonschema:"minLength=1"`
 }
@@ -123,6 +129,8 @@ type Retries struct {
 	RetryOn string `json:"retryOn,omitempty"`
 	// Match narrows it to some requests.
 	Match *Match `json:"match,omitempty"`
+	// API is what the step is compiled to: istio, a VirtualService, or gateway, an HTTPRoute of the Gateway API. Default spec.mesh.api.
+	API string `json:"api,omitempty" jsonschema:"enum=istio,enum=gateway"`
 	// Unproven is the reason why nothing has to prove that the step took effect; it is printed. Without it a proof is demanded.
 	Unproven string `json:"unproven,omitempty" jsonschema:"minLength=1"`
 }
@@ -136,6 +144,8 @@ type Weights struct {
 	Subsets map[string]Share `json:"subsets" jsonschema:"required,minProperties=1"`
 	// Match narrows it to some requests.
 	Match *Match `json:"match,omitempty"`
+	// API is what the step is compiled to: istio, a VirtualService, or gateway, an HTTPRoute of the Gateway API. Default spec.mesh.api.
+	API string `json:"api,omitempty" jsonschema:"enum=istio,enum=gateway"`
 	// Unproven is the reason why nothing has to prove that the step took effect; it is printed. Without it a proof is demanded.
 	Unproven string `json:"unproven,omitempty" jsonschema:"minLength=1"`
 }
@@ -150,6 +160,8 @@ type Mirror struct {
 	Percent Percent `json:"percent,omitempty"`
 	// Match narrows it to some requests.
 	Match *Match `json:"match,omitempty"`
+	// API is what the step is compiled to: istio, a VirtualService, or gateway, an HTTPRoute of the Gateway API. Default spec.mesh.api.
+	API string `json:"api,omitempty" jsonschema:"enum=istio,enum=gateway"`
 	// Unproven is the reason why nothing has to prove that the step took effect; it is printed. Without it a proof is demanded.
 	Unproven string `json:"unproven,omitempty" jsonschema:"minLength=1"`
 }
@@ -172,6 +184,8 @@ type Route struct {
 	Match *Match `json:"match,omitempty"`
 	// To is where they go.
 	To Destination `json:"to" jsonschema:"required"`
+	// API is what the step is compiled to: istio, a VirtualService, or gateway, an HTTPRoute of the Gateway API. Default spec.mesh.api.
+	API string `json:"api,omitempty" jsonschema:"enum=istio,enum=gateway"`
 	// Unproven is the reason why nothing has to prove that the step took effect; it is printed. Without it a proof is demanded.
 	Unproven string `json:"unproven,omitempty" jsonschema:"minLength=1"`
 }

@@ -77,6 +77,9 @@ type Spec struct {
 type Mesh struct {
 	// MTLS is the mesh-wide mode: STRICT, PERMISSIVE or DISABLE. Default PERMISSIVE.
 	MTLS string `json:"mtls,omitempty" jsonschema:"enum=STRICT,enum=PERMISSIVE,enum=DISABLE"`
+	// API is what steps for routes are compiled to, unless they say it themselves: istio, a VirtualService, or gateway, an HTTPRoute of
+	// the Gateway API. Default istio.
+	API string `json:"api,omitempty" jsonschema:"enum=istio,enum=gateway"`
 }
 
 // Client is the workload that the load comes from.

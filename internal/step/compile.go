@@ -29,6 +29,8 @@ type Options struct {
 	Plaintext bool
 	// Request is what the load sends to Target; nil is that it is not known.
 	Request *Request
+	// API is what steps for routes are compiled to that do not say it: istio, which is also "", or gateway.
+	API string
 	// Midway says that the steps are applied while the load runs, so that requests before them take other ways.
 	Midway bool
 	// Cluster says that the mesh is on a cluster of Kubernetes and not on this machine.
@@ -131,13 +133,15 @@ func table() map[string]kind {
 func Compile(set *Set, steps []scenario.Step, opts Options) (Compiled, error) {
 	c := &compiler{
 		base: set, set: set.clone(), opts: opts, steps: steps, table: table(),
-		changes: map[key]*Change{}, routes: map[key]*routing{}, claims: map[string]claim{}, made: map[string]string{},
+		changes: map[key]*Change{}, routes: map[key]*routing{}, httpRoutes: map[key]*ruling{}, claims: map[string]claim{}, made: map[string]string{},
 	}
 	for _, s := range ordered(steps) {
 		c.step = s
-		c.table[s.Kind].compile(c, s)
+		c.kindOf(s).compile(c, s)
 	}
 	c.finishRoutes()
+	c.finishHTTPRoutes()
+	c.refuseElsewhere()
 	if err := c.problems.Err(); err != nil {
 		return Compiled{}, err
 	}
@@ -162,7 +166,7 @@ func (c *compiler) prove(out *Compiled) {
 			c.state("%s", why)
 			continue
 		}
-		if proofs := c.table[s.Kind].proofs(c, s); len(proofs) > 0 {
+		if proofs := c.kindOf(s).proofs(c, s); len(proofs) > 0 {
 			out.Proofs = append(out.Proofs, proofs...)
 			out.Faults = append(out.Faults, s.String())
 		}
@@ -194,21 +198,22 @@ func ordered(steps []scenario.Step) []scenario.Step {
 
 // compiler is the state of one compilation.
 type compiler struct {
-	base     *Set // as given
-	set      *Set // with the changes so far
-	opts     Options
-	steps    []scenario.Step
-	table    map[string]kind
-	step     scenario.Step // the one at work
-	changes  map[key]*Change
-	order    []key
-	routes   map[key]*routing
-	claims   map[string]claim
-	made     map[string]string // the names of the policies that steps made, by the steps' paths
-	actions  []Action
-	unproven []Unproven
-	missed   []Proof // of the manifest at work: of faults that no request of the load comes to
-	problems scenario.Problems
+	base       *Set // as given
+	set        *Set // with the changes so far
+	opts       Options
+	steps      []scenario.Step
+	table      map[string]kind
+	step       scenario.Step // the one at work
+	changes    map[key]*Change
+	order      []key
+	routes     map[key]*routing
+	httpRoutes map[key]*ruling // the same for those of the Gateway API
+	claims     map[string]claim
+	made       map[string]string // the names of the policies that steps made, by the steps' paths
+	actions    []Action
+	unproven   []Unproven
+	missed     []Proof // of the manifest at work: of faults that no request of the load comes to
+	problems   scenario.Problems
 }
 
 // state notes something that the step at work does and that nothing proves.
@@ -293,6 +298,14 @@ func (c *compiler) claim(thing, name, field string, value any) bool {
 	c.problem(field, fmt.Sprintf("sets %s of %s to %s, but %s sets it to %s", name, thing, text,
 		first.step.At(first.field), first.value), "leave one of them out")
 	return false
+}
+
+// kindOf is how the step is compiled and proven.
+func (c *compiler) kindOf(s scenario.Step) kind {
+	if k, ok := gatewayTable()[s.Kind]; ok && c.isGatewayAPI(s) {
+		return k
+	}
+	return c.table[s.Kind]
 }
 
 // finish marks the object and makes sure that Istio's types still know all of it, as far as they did before.

@@ -9,6 +9,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"squall/internal/gatewayapi"
 	"squall/internal/scenario"
 )
 
@@ -73,7 +74,7 @@ func (c *compiler) manifestObject(src source) {
 		report("apiVersion", fmt.Sprintf("%q is not an apiVersion", u.GetAPIVersion()), "write for instance networking.istio.io/v1")
 		return
 	}
-	if strings.HasSuffix(gvk.Group, ".istio.io") {
+	if strings.HasSuffix(gvk.Group, ".istio.io") || gatewayapi.IsRoute(u) {
 		refused := Refuse(u)
 		for _, r := range refused {
 			report(r.Path, r.What, r.Hint)
@@ -112,6 +113,12 @@ func (c *compiler) replace(u *unstructured.Unstructured) {
 
 // manifestHost is the full name of the host whose callers a rule concerns, or "".
 func (c *compiler) manifestHost(u *unstructured.Unstructured) string {
+	if services := gatewayapi.Parents(u); gatewayapi.IsRoute(u) && len(services) > 0 {
+		if h, ok := c.set.Resolve(services[0].Host, c.opts.Namespace); ok {
+			return h.FQDN
+		}
+		return ""
+	}
 	hosts := hostsOf(u)
 	if u.GetKind() == "DestinationRule" {
 		host, _, _ := unstructured.NestedString(u.Object, "spec", "host")

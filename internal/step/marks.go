@@ -3,12 +3,17 @@ package step
 import (
 	"slices"
 	"strings"
+
+	"squall/internal/gatewayapi"
 )
 
 // marks puts the marker into an object whose name in the proxies' configuration can carry it, and returns what to look
 // for. One mark is enough for an object, as Istio pushes it as a whole.
 func (c *compiler) marks(change *Change) []Mark {
 	u := change.After
+	if c.opts.Marker != "" && gatewayapi.IsRoute(u) && change.Host != "" {
+		return c.markRules(u)
+	}
 	if c.opts.Marker == "" || u.GroupVersionKind().Group != networking || change.Host == "" {
 		return nil
 	}

@@ -77,7 +77,7 @@ func (c *compiler) proof(evidence, host, subset string) []Proof {
 	if !ok {
 		return nil
 	}
-	return c.proofAt(evidence, h, subset, c.isTarget(h))
+	return c.proofAt(evidence, h, subset, c.isTarget(h) || c.isBehindTarget(h))
 }
 
 // proofAt is proof where it is known whether the load generator's own proxy acts.
@@ -263,6 +263,13 @@ func (c *compiler) proveCopies(to Host, subset string) []Proof {
 		if c.isTarget(to) {
 			answered = fmt.Sprintf("count(version == %q)", version)
 		}
+	}
+	switch version := c.onlyVersion(to); {
+	case subset != "":
+	case c.isTarget(to):
+		answered = "count()"
+	case version != "" && c.answersFor(to):
+		answered = fmt.Sprintf("count(version == %q)", version)
 	}
 	return []Proof{{c.step.String(), "more requests reached " + subsetOf(to, subset) + " than it answered: the rest are copies",
 		arrived + " > " + answered}}

@@ -7,6 +7,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"squall/internal/gatewayapi"
 	"squall/internal/scenario"
 )
 
@@ -47,6 +48,8 @@ func (c *compiler) proveObject(before, u *unstructured.Unstructured) []Proof {
 	switch gvk.Group + "/" + gvk.Kind {
 	case networking + "/VirtualService":
 		return c.proveService(before, u)
+	case gatewayapi.Group + "/" + gatewayapi.Kind:
+		return c.proveHTTPRoute(before, u)
 	case networking + "/DestinationRule":
 		return c.proveRule(before, u)
 	case security + "/PeerAuthentication":
@@ -67,6 +70,22 @@ func (c *compiler) proveObject(before, u *unstructured.Unstructured) []Proof {
 		}
 	}
 	return nil
+}
+
+// proveHTTPRoute proves it as the VirtualServices that istiod makes of it.
+func (c *compiler) proveHTTPRoute(before, u *unstructured.Unstructured) (out []Proof) {
+	services, old := asServices(u), asServices(before)
+	if len(services) == 0 {
+		c.state("HTTPRoute %s: none of its parents is a Service; write checks that show it", u.GetName())
+	}
+	for i, v := range services {
+		var was *unstructured.Unstructured
+		if i < len(old) {
+			was = old[i]
+		}
+		out = append(out, c.proveService(was, v)...)
+	}
+	return out
 }
 
 func (c *compiler) provePeerAuthentication(before, u *unstructured.Unstructured) []Proof {

@@ -69,12 +69,12 @@ func (c *compiler) selectorsOf(u *unstructured.Unstructured) (out []map[string]s
 func (c *compiler) proveService(before, u *unstructured.Unstructured) (out []Proof) {
 	for _, kind := range []string{"tcp", "tls"} {
 		if list := mapsIn(specOf(u), kind); len(list) > 0 && !sameIn(before, u, kind) {
-			c.state("VirtualService %s: Squall has no proof of routes for %s", u.GetName(), kind)
+			c.state(u.GetKind()+" %s: Squall has no proof of routes for %s", u.GetName(), kind)
 		}
 	}
 	edges := c.edgesOf(u)
 	if len(edges) == 0 {
-		c.state("VirtualService %s: none of its hosts is a service", u.GetName())
+		c.state(u.GetKind()+" %s: none of its hosts is a service", u.GetName())
 		return nil
 	}
 	for _, e := range edges {
@@ -129,7 +129,7 @@ func (c *compiler) proveFaults(e edge, before, u *unstructured.Unstructured) (ou
 			case fault[kind] == nil || reflect.DeepEqual(fault[kind], oldFault[kind]):
 			case reach == never:
 				c.missed = append(c.missed, c.proofAt(kind, e.host, "", e.direct)...)
-				c.state("VirtualService %s: no request of the load comes to the %s on its route %d", u.GetName(), kind, i+1)
+				c.state(u.GetKind()+" %s: no request of the load comes to the %s on its route %d", u.GetName(), kind, i+1)
 			case !slices.Contains(done, kind):
 				done = append(done, kind)
 				out = append(out, c.proofAt(kind, e.host, "", e.direct)...)
@@ -177,13 +177,13 @@ func (c *compiler) stateLimits(h Host, before, u *unstructured.Unstructured) {
 	var others []string
 	for _, field := range sortedKeys(said) {
 		if check, ok := limits[field]; ok {
-			c.state("VirtualService %s: its %s need not take effect on this load; a check such as "+check+" asks that it does",
+			c.state(u.GetKind()+" %s: its %s need not take effect on this load; a check such as "+check+" asks that it does",
 				u.GetName(), field, fmt.Sprintf("%q", c.called(h)))
 			continue
 		}
 		others = append(others, field)
 	}
 	if len(others) > 0 {
-		c.state("VirtualService %s: Squall has no proof of %s; write checks that show it", u.GetName(), strings.Join(others, ", "))
+		c.state(u.GetKind()+" %s: Squall has no proof of %s; write checks that show it", u.GetName(), strings.Join(others, ", "))
 	}
 }

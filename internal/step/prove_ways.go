@@ -76,7 +76,7 @@ func (c *compiler) proveDestinations(e *edge, u *unstructured.Unstructured) (out
 	}
 	ways := c.waysOf(u, e.request)
 	if len(ways) == 0 {
-		c.state("VirtualService %s: no request of the load comes to a route that leads to a service", u.GetName())
+		c.state(u.GetKind()+" %s: no request of the load comes to a route that leads to a service", u.GetName())
 		return nil
 	}
 	if e.gateway {

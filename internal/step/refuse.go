@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"squall/internal/gatewayapi"
 )
 
 // Refusal is a field of an Istio object that does not do what it says.
@@ -13,11 +15,14 @@ type Refusal struct {
 	Path, What, Hint string
 }
 
-// Refuse says what in the spec of an Istio object Istio does not know, or takes and does not honour, so that it would change
+// Refuse says what in the spec of an object Istio does not know, or takes and does not honour, so that it would change
 // nothing: names from before that are gone, and fields that pilot reads over. Old versions of the API and old names that it
-// does honour, such as delay.percent, are no refusals. Objects of others have none.
+// does honour, such as delay.percent, are no refusals. Of others an HTTPRoute of the Gateway API has some.
 func Refuse(u *unstructured.Unstructured) []Refusal {
 	var out []Refusal
+	for _, r := range gatewayapi.Refuse(u) {
+		out = append(out, Refusal(r))
+	}
 	walk("spec", specOf(u), func(path, name string, value map[string]any) {
 		out = append(out, ignored(u.GetKind(), path, name, value)...)
 	})

@@ -104,6 +104,15 @@ func (c *compiler) gatewayServices(h Host) []*unstructured.Unstructured {
 
 // virtualService returns the service of the host to change; nil when there is none to choose, which was reported.
 func (c *compiler) virtualService(h Host) *unstructured.Unstructured {
+	if routes := c.httpRoutesOf(h); len(routes) > 0 {
+		hint := "take it away, or write api: gateway in the step"
+		if slices.Contains([]string{"delay", "abort", "retries"}, c.step.Kind) {
+			hint = "take it away: an HTTPRoute has no " + c.step.Kind
+		}
+		c.problem("host", fmt.Sprintf("the HTTPRoute %s has routes to %s, and Istio follows either that or a VirtualService, by their age",
+			names(routes), h.Short), hint)
+		return nil
+	}
 	var exact, wild []*unstructured.Unstructured
 	for _, u := range c.set.list(networking, "VirtualService") {
 		if !isForSidecars(u) {

@@ -30,6 +30,7 @@ func kinds() map[string]kind {
 		"networking.istio.io/ProxyConfig": {refused: "the local mesh starts proxies with a configuration of its own", hint: onCluster},
 		"extensions.istio.io/WasmPlugin":  {refused: "the local mesh has no Istio agent to fetch a plugin", hint: onCluster},
 	}
+	gatewayAPI(out)
 	for _, name := range []string{"apps/StatefulSet", "apps/DaemonSet", "apps/ReplicaSet", "batch/Job", "batch/CronJob", "Pod", "ReplicationController"} {
 		out[name] = kind{refused: "the local mesh runs Deployments only", hint: "write a Deployment, or run on a cluster"}
 	}

@@ -2,6 +2,7 @@ package local_test
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -286,4 +287,24 @@ func FuzzCheck(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestGatewayAPIIsHonouredForServices(t *testing.T) {
+	const route = "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: a}\nspec:\n  parentRefs: [{%s}]\n"
+	for manifest, want := range map[string]string{
+		fmt.Sprintf(route, `group: "", kind: Service, name: a, port: 80`):                     "",
+		fmt.Sprintf(route, `name: a`):                                                         "spec.parentRefs[0]",
+		fmt.Sprintf(route, `kind: Service, name: a`):                                          "spec.parentRefs[0]",
+		"apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: a}":        "kind",
+		"apiVersion: gateway.networking.k8s.io/v1\nkind: UDPRoute\nmetadata: {name: a}":       "kind",
+		"apiVersion: gateway.networking.k8s.io/v1\nkind: ReferenceGrant\nmetadata: {name: a}": "",
+	} {
+		var got string
+		for _, p := range local.Check(decode(t, manifest), facts(t)) {
+			got += p.Path
+		}
+		if got != want {
+			t.Errorf("%s: got %q, want %q", manifest, got, want)
+		}
+	}
 }

@@ -22,13 +22,15 @@ const trustDomain = "cluster.local"
 // istiodEnv are the settings that let an unmodified istiod serve upstream Envoys without webhooks, CA and leader election,
 // and push a change after 1 ms instead of 100. Routes are not cached: of pushes that follow each other this closely istiod may send one
 // made for the push before, and then nothing more.
-func istiodEnv(home string) []string {
+func istiodEnv(home string, gatewayAPI bool) []string {
 	return []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + home,
 		"PILOT_ENABLE_ALPN_FILTER=false", "PILOT_ENABLE_METADATA_EXCHANGE=false", "PILOT_DISABLE_MX_ALPN=true",
 		"PILOT_DEBOUNCE_AFTER=1ms", "PILOT_MAX_REQUESTS_PER_SECOND=1000", "PILOT_PUSH_THROTTLE=100",
 		"INJECT_ENABLED=false", "VALIDATION_WEBHOOK_CONFIG_NAME=", "ENABLE_LEADER_ELECTION=false",
-		"PILOT_ENABLE_IP_AUTOALLOCATE=false", "PILOT_ENABLE_GATEWAY_API=false", "ENABLE_CA_SERVER=false", "PILOT_ENABLE_RDS_CACHE=false",
+		"PILOT_ENABLE_IP_AUTOALLOCATE=false", "ENABLE_CA_SERVER=false", "PILOT_ENABLE_RDS_CACHE=false",
+		fmt.Sprintf("PILOT_ENABLE_GATEWAY_API=%t", gatewayAPI),
+		"PILOT_ENABLE_GATEWAY_API_DEPLOYMENT_CONTROLLER=false", "PILOT_ENABLE_GATEWAY_API_GATEWAYCLASS_CONTROLLER=false",
 	}
 }
 
@@ -57,7 +59,7 @@ func (m *Mesh) startIstiod(ctx context.Context) error {
 		return err
 	}
 	m.istiod, err = m.procs.Start(ctx, proc.Spec{
-		Name: "istiod", Path: m.opts.Tools.Istiod, Dir: dir, Env: istiodEnv(dir), LogFile: m.opts.Log("istiod"), Binds: binds,
+		Name: "istiod", Path: m.opts.Tools.Istiod, Dir: dir, Env: istiodEnv(dir, m.opts.GatewayAPI), LogFile: m.opts.Log("istiod"), Binds: binds,
 		Args: append([]string{
 			"discovery", "--registries=Kubernetes", "--kubeconfig=" + kubeconfig, "--meshConfig=" + meshConfig,
 			"--grpcAddr=" + m.block.control(xdsPort), "--secureGRPCAddr=" + m.block.control(xdsTLSPort), "--httpAddr=" + m.block.control(debugPort), "--httpsAddr=",

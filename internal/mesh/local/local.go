@@ -39,6 +39,8 @@ type Options struct {
 	Log func(process string) string
 	// Images are the user's own image=program entries, added to the built-in table.
 	Images map[string]string
+	// GatewayAPI says that the mesh takes routes of the Gateway API. Without them istiod is ready sooner.
+	GatewayAPI bool
 	// CertTTL is the lifetime of workload certificates; 0 is 24 hours.
 	CertTTL time.Duration
 }
@@ -135,7 +137,7 @@ func (m *Mesh) Up(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("range of cluster IPs: %w", err)
 	}
-	m.api = kubeapi.New(kubeapi.Options{ServiceCIDR: prefix})
+	m.api = kubeapi.New(kubeapi.Options{ServiceCIDR: prefix, GatewayAPI: m.opts.GatewayAPI})
 	m.background(func() error { return m.api.Serve(live, m.block.api) })
 	m.sds, err = sds.New(sds.Options{TrustDomain: trustDomain, TTL: m.opts.CertTTL, OnNack: func(n sds.Nack) {
 		m.fail(fmt.Errorf("a proxy refused its certificate: %v", n))

@@ -1,0 +1,153 @@
+package mesh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sort"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"squall/internal/record"
+)
+
+// AwaitSlices waits until the Services have an endpoint for each ready pod that they select, told by the API's watch. Services without
+// a selector have whatever somebody gives them.
+func AwaitSlices(ctx context.Context, o *Objects, services []*unstructured.Unstructured) error {
+	for _, s := range services {
+		selector, _, err := unstructured.NestedStringMap(s.Object, "spec", "selector")
+		if err != nil {
+			return fmt.Errorf("selector of %s: %w", RefOf(s), err)
+		}
+		if len(selector) == 0 {
+			continue
+		}
+		if err := awaitSlices(ctx, o, s, selector); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func awaitSlices(ctx context.Context, o *Objects, s *unstructured.Unstructured, selector map[string]string) error {
+	c := o.Kube.DiscoveryV1().EndpointSlices(s.GetNamespace())
+	for {
+		pods, err := o.Kube.CoreV1().Pods(s.GetNamespace()).List(ctx, metav1.ListOptions{LabelSelector: labels.FormatLabels(selector)})
+		if err != nil {
+			return fmt.Errorf("pods of %s: %w", RefOf(s), err)
+		}
+		of := metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=" + s.GetName()}
+		list, err := c.List(ctx, of)
+		if err != nil {
+			return fmt.Errorf("endpoints of %s: %w", RefOf(s), err)
+		}
+		have, want := mostAddresses(list.Items), readyPods(pods.Items)
+		if have == want {
+			return nil
+		}
+		of.ResourceVersion = list.ResourceVersion
+		w, err := c.Watch(ctx, of)
+		if err != nil {
+			return fmt.Errorf("watch endpoints of %s: %w", RefOf(s), err)
+		}
+		select {
+		case <-w.ResultChan():
+			w.Stop()
+		case <-ctx.Done():
+			w.Stop()
+			return fmt.Errorf("%s has %d endpoints, not %d: %w", RefOf(s), have, want, context.Cause(ctx))
+		}
+	}
+}
+
+func readyPods(pods []corev1.Pod) (n int) {
+	for i := range pods {
+		for _, c := range pods[i].Status.Conditions {
+			if c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue && pods[i].DeletionTimestamp == nil {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// mostAddresses is how many ready addresses there are of the kind of address of which there are most: a pod may have one of each kind.
+func mostAddresses(slices []discoveryv1.EndpointSlice) (most int) {
+	byKind := map[discoveryv1.AddressType]int{}
+	for i, s := range slices {
+		byKind[s.AddressType] += len(readyAddresses(slices[i : i+1]))
+		most = max(most, byKind[s.AddressType])
+	}
+	return most
+}
+
+// readyAddresses are the addresses of the ready endpoints.
+func readyAddresses(slices []discoveryv1.EndpointSlice) (out []string) {
+	for _, s := range slices {
+		for _, e := range s.Endpoints {
+			if e.Conditions.Ready == nil || *e.Conditions.Ready {
+				out = append(out, e.Addresses...)
+			}
+		}
+	}
+	return out
+}
+
+// AwaitEndpoints waits until each proxy that knows a service of the namespace would send to exactly the service's ready
+// endpoints.
+func AwaitEndpoints(ctx context.Context, env Env, o *Objects, proxies []record.Proxy, namespace string) error {
+	list, err := o.Kube.DiscoveryV1().EndpointSlices(namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return fmt.Errorf("endpoints of %s: %w", namespace, err)
+	}
+	want := map[string][]string{} // by service, the addresses
+	for i, s := range list.Items {
+		service := s.Labels[discoveryv1.LabelServiceName]
+		want[service] = append(want[service], readyAddresses(list.Items[i:i+1])...)
+	}
+	for _, p := range proxies {
+		err := poll(ctx, pollEvery, func() (bool, error, error) {
+			have, err := Endpoints(ctx, env, p.Pod)
+			if err != nil {
+				return false, nil, err
+			}
+			why := missingEndpoints(have, want, namespace)
+			if why != nil {
+				why = fmt.Errorf("the proxy of %s: %w", p.Pod, why)
+			}
+			return why == nil, why, nil
+		})
+		if err != nil {
+			return fmt.Errorf("endpoints are not known: %w", err)
+		}
+	}
+	return nil
+}
+
+func missingEndpoints(have, want map[string][]string, namespace string) error {
+	var errs []error
+	for service, addresses := range want {
+		suffix := "||" + service + "." + namespace + ".svc."
+		sort.Strings(addresses)
+		for cluster, hosts := range have {
+			if !strings.Contains(cluster, suffix) || !strings.HasPrefix(cluster, "outbound|") {
+				continue
+			}
+			var ips []string
+			for _, h := range hosts {
+				ip, _, _ := strings.Cut(h, ":")
+				ips = append(ips, ip)
+			}
+			sort.Strings(ips)
+			if strings.Join(ips, ",") != strings.Join(addresses, ",") {
+				errs = append(errs, fmt.Errorf("%s has the endpoints [%s], not [%s]", cluster, strings.Join(ips, " "), strings.Join(addresses, " ")))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
