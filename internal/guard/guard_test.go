@@ -64,6 +64,7 @@ func TestNamespaces(t *testing.T) {
 		service = "{apiVersion: v1, kind: Service, metadata: {name: a, namespace: %}}"
 		rule    = "{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: a, namespace: squall}, spec: {hosts: [%]}}"
 		role    = "{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {name: a}}"
+		route   = "{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: a, namespace: squall}, spec: {parentRefs: [{name: g%}]}}"
 		space   = "{apiVersion: v1, kind: Namespace, metadata: {name: %}}"
 	)
 	for name, c := range map[string]struct {
@@ -86,6 +87,9 @@ func TestNamespaces(t *testing.T) {
 		"by its whole name":          {text: rule, with: "reviews.squall.svc.cluster.local"},
 		"for a host of another's":    {text: rule, with: "reviews.shop.svc.cluster.local", want: "in shop: VirtualService squall/a (calls of reviews.shop.svc.cluster.local)"},
 		"of another that is allowed": {policy: guard.Policy{Namespaces: []string{"squall", "shop"}}, text: rule, with: "reviews.shop.svc"},
+		"a route of its own":         {text: route, with: ", namespace: squall"},
+		"a route without a place":    {text: route},
+		"a route at another's":       {text: route, with: ", namespace: shop", want: "in shop: HTTPRoute squall/a (attached there)"},
 		"a host outside":             {text: rule, with: "www.example.com"},
 		"for the whole cluster":      {text: role, want: "--allow-cluster-scoped"},
 		"which is allowed":           {policy: guard.Policy{ClusterScoped: true}, text: role},

@@ -25,6 +25,27 @@ func Touches(u *unstructured.Unstructured, why string) []Touch {
 			out = append(out, Touch{Namespace: ns, Object: ref, Why: text})
 		}
 	}
+	for _, ns := range parents(u) {
+		if ns != ref.Namespace {
+			out = append(out, Touch{Namespace: ns, Object: ref, Why: strings.TrimPrefix(why+", attached there", ", ")})
+		}
+	}
+	return out
+}
+
+// parents are the namespaces that a route of the Gateway API names for what it is attached to.
+func parents(u *unstructured.Unstructured) []string {
+	if u.GroupVersionKind().Group != "gateway.networking.k8s.io" {
+		return nil
+	}
+	var out []string
+	list, _, _ := unstructured.NestedSlice(u.Object, "spec", "parentRefs") // the API refuses another type
+	for _, p := range list {
+		p, _ := p.(map[string]any)
+		if ns, _ := p["namespace"].(string); ns != "" {
+			out = append(out, ns)
+		}
+	}
 	return out
 }
 
