@@ -39,10 +39,41 @@ func TestScenarios(t *testing.T) {
 			delete(out, s.Name)
 			continue
 		}
+		if why := unavailable(t, s.File); why != nil {
+			t.Logf("%s is not available on kind: %v", s.Name, why)
+			kind.agreed.leftOut = append(kind.agreed.leftOut, s.Name+": "+why.Error())
+			continue
+		}
 		kind.env.Test(t, feature(s))
 	}
 	for name := range out {
 		t.Errorf("SQUALL_KIND_LEAVE_OUT names %q, and there is no such scenario", name)
+	}
+}
+
+// unavailable is why a scenario that the local mesh takes cannot be planned on a cluster.
+func unavailable(t *testing.T, file string) error {
+	t.Helper()
+	_, err := compile(engine.Local, file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = compile(engine.Kind, file)
+	return err
+}
+
+func compile(env, file string) (*engine.Compiled, error) {
+	s, err := scenario.Load(file, scenario.Options{})
+	if err != nil {
+		return nil, err
+	}
+	return config(env).Compile(s)
+}
+
+func config(env string) engine.Config {
+	return engine.Config{
+		Fixtures: filepath.Join(kind.root, "fixtures"), Reports: filepath.Join(kind.root, "reports"),
+		Env: env, Tools: kind.tools, Cluster: kind.kind,
 	}
 }
 
@@ -101,10 +132,7 @@ func runLoaded(ctx context.Context, t *testing.T, env string, s *scenario.Scenar
 	t.Helper()
 	ctx, cancel := context.WithTimeoutCause(ctx, runWithin, errors.New("the run took longer than "+runWithin.String()))
 	defer cancel()
-	c := engine.Config{
-		Fixtures: filepath.Join(kind.root, "fixtures"), Reports: filepath.Join(kind.root, "reports"),
-		Env: env, Tools: kind.tools, Cluster: kind.kind,
-	}
+	c := config(env)
 	k, err := c.Compile(s)
 	if err != nil {
 		t.Fatal(err)
@@ -113,7 +141,7 @@ func runLoaded(ctx context.Context, t *testing.T, env string, s *scenario.Scenar
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("%s on %s: %s after %.1f s: %s", s.Metadata.Name, env, out.Result.Verdict, out.Result.Seconds, out.Result.Reason)
+	t.Logf("%s on %s: %s after %.1f s: %s", out.Result.Scenario, env, out.Result.Verdict, out.Result.Seconds, out.Result.Reason)
 	return out.Result
 }
 
