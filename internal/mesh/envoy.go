@@ -263,6 +263,9 @@ func Endpoints(ctx context.Context, env Env, pod string) (map[string][]string, e
 						Port    int    `json:"port_value"`
 					} `json:"socket_address"`
 				} `json:"address"`
+				Health struct {
+					EDS string `json:"eds_health_status"`
+				} `json:"health_status"`
 			} `json:"host_statuses"`
 		} `json:"cluster_statuses"`
 	}
@@ -272,6 +275,9 @@ func Endpoints(ctx context.Context, env Env, pod string) (map[string][]string, e
 	out := map[string][]string{}
 	for _, s := range answer.Statuses {
 		for _, h := range s.Hosts {
+			if eds := h.Health.EDS; eds == "UNHEALTHY" || eds == "DRAINING" || eds == "TIMEOUT" {
+				continue // of a pod that is not ready: istiod may tell of those too
+			}
 			out[s.Name] = append(out[s.Name], fmt.Sprintf("%s:%d", h.Address.Socket.Address, h.Address.Socket.Port))
 		}
 		sort.Strings(out[s.Name])

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"squall/internal/record"
 )
 
@@ -98,6 +100,33 @@ func TestMissingEndpoints(t *testing.T) {
 		if err := missingEndpoints(tt.have, want, "t"); (err == nil) != tt.ok {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// What the controller of Deployments counts is no change of anybody's.
+func TestRevisionsOfDeploymentsDoNotDiffer(t *testing.T) {
+	deployment := func(annotations map[string]any) *unstructured.Unstructured {
+		return &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": "apps/v1", "kind": "Deployment", "metadata": map[string]any{"name": "a", "annotations": annotations},
+		}}
+	}
+	one, two := deployment(map[string]any{revisionAnnotation: "1"}), deployment(map[string]any{revisionAnnotation: "2"})
+	if d := Difference(RefOf(one), one, two); d != "" {
+		t.Error(d)
+	}
+	if d := Difference(RefOf(one), one, deployment(map[string]any{revisionAnnotation: "1", "theirs": "x"})); d == "" {
+		t.Error("somebody's annotation is no difference")
+	}
+}
+
+func TestUnreadyEndpointsAreNone(t *testing.T) {
+	host := func(ip, health string) string {
+		return `{"address": {"socket_address": {"address": "` + ip + `", "port_value": 80}}, "health_status": {"eds_health_status": "` + health + `"}}`
+	}
+	got, err := Endpoints(t.Context(), adminEnv{answers: map[string]string{"/clusters?": `{"cluster_statuses": [{"name": "outbound|80||a", "host_statuses": [` +
+		host("10.0.0.1", "HEALTHY") + "," + host("10.0.0.2", "UNHEALTHY") + "," + host("10.0.0.3", "DRAINING") + `]}]}`}}, "a")
+	if err != nil || !slices.Equal(got["outbound|80||a"], []string{"10.0.0.1:80"}) {
+		t.Error(got, err)
 	}
 }
 

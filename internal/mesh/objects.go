@@ -229,6 +229,13 @@ func Authored(u *unstructured.Unstructured) *unstructured.Unstructured {
 		unstructured.RemoveNestedField(c.Object, "metadata", f)
 	}
 	unstructured.RemoveNestedField(c.Object, "status")
+	if a := c.GetAnnotations(); a[revisionAnnotation] != "" { // the controller of Deployments counts them
+		delete(a, revisionAnnotation)
+		if len(a) == 0 {
+			a = nil
+		}
+		c.SetAnnotations(a)
+	}
 	return c
 }
 

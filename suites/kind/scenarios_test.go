@@ -141,6 +141,9 @@ func runLoaded(ctx context.Context, t *testing.T, env string, s *scenario.Scenar
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := kind.agreed.time(env, out.Record, out.Result.Seconds); err != nil {
+		t.Error(err)
+	}
 	t.Logf("%s on %s: %s after %.1f s: %s", out.Result.Scenario, env, out.Result.Verdict, out.Result.Seconds, out.Result.Reason)
 	return out.Result
 }

@@ -14,13 +14,15 @@ import (
 	"sigs.k8s.io/e2e-framework/pkg/envconf"
 
 	"squall/internal/parity"
+	"squall/internal/record"
 )
 
 // table gathers the comparisons.
 type table struct {
 	mu      sync.Mutex
 	rows    []parity.Comparison
-	leftOut []string // each with its reason
+	took    map[string]times // by environment
+	leftOut []string         // each with its reason
 }
 
 func (t *table) add(c parity.Comparison) {
@@ -29,12 +31,26 @@ func (t *table) add(c parity.Comparison) {
 	t.rows = append(t.rows, c)
 }
 
+// time notes how long a run took.
+func (t *table) time(env string, rec *record.Run, seconds float64) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.took == nil {
+		t.took = map[string]times{}
+	}
+	if t.took[env] == nil {
+		t.took[env] = times{}
+	}
+	return t.took[env].note(rec, seconds)
+}
+
 // write prints the table, and writes it to reports/parity.md, from where "go run ./scripts/figures parity" takes it.
 func (s *suite) write(ctx context.Context, _ *envconf.Config) (context.Context, error) {
 	s.agreed.mu.Lock()
 	defer s.agreed.mu.Unlock()
 	var b strings.Builder
 	fmt.Fprintf(&b, "Measured on %s: %d scenarios in both.\n\n%s", time.Now().UTC().Format(time.DateOnly), len(s.agreed.rows), parity.Table(s.agreed.rows))
+	b.WriteString(timesTable(s.agreed.took))
 	for i, l := range s.agreed.leftOut {
 		if i == 0 {
 			b.WriteString("\nLeft out:\n\n")
