@@ -63,7 +63,7 @@ func (s *suite) up(ctx context.Context, cfg *envconf.Config) (context.Context, e
 		return ctx, fmt.Errorf("%s: %w", up, err)
 	}
 	cfg.WithKubeconfigFile(c.Kubeconfig).WithKubeContext(c.Context)
-	access, err := mesh.Connect(c.Kubeconfig, c.Context)
+	target, access, err := mesh.Look(c.Kubeconfig, c.Context)
 	if err != nil {
 		return ctx, err
 	}
@@ -74,7 +74,7 @@ func (s *suite) up(ctx context.Context, cfg *envconf.Config) (context.Context, e
 	for name, to := range images {
 		c.Images[name] = to
 	}
-	s.kind = &engine.Cluster{Access: access, Image: func(ref string) string { return image.Resolve(c.Images, ref) }}
+	s.kind = &engine.Cluster{Target: target, Access: access, Image: func(ref string) string { return image.Resolve(c.Images, ref) }}
 	s.tools, err = toolchain.Ensure(ctx, toolchain.Options{Root: s.root, Progress: toolchain.Lines(os.Stderr)})
 	return ctx, err
 }
