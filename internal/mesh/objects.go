@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"sync/atomic"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -30,7 +31,10 @@ type Objects struct {
 }
 
 // restoreTries is how often an object is restored that others change at the same moment.
-const restoreTries = 5
+const restoreTries = 10
+
+// restorePause is the first pause before the next try; each is longer by as much.
+const restorePause = 20 * time.Millisecond
 
 // NewObjects makes the clients for cfg. Nothing is sent yet.
 func NewObjects(cfg *rest.Config) (*Objects, error) {
@@ -189,6 +193,20 @@ func putBack(ctx context.Context, c dynamic.ResourceInterface, before *unstructu
 		if !apierrors.IsConflict(err) && !apierrors.IsAlreadyExists(err) && !apierrors.IsNotFound(err) || try == restoreTries {
 			return err
 		}
+		if err := pause(ctx, time.Duration(try)*restorePause); err != nil { // a controller that follows the change writes its status
+			return err
+		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
 
