@@ -17,7 +17,7 @@ import (
 var _ = Describe("upstream", func() {
 	for _, file := range []string{"bookinfo/reviews-v3.yaml", "bookinfo/jason-sign-in.yaml", "gatewayapi/route-header.yaml"} {
 		It(file+" holds on upstream's own manifests", Label("bookinfo", "upstream"), func(ctx context.Context) {
-			source, err := toolchain.IstioSource(ctx, root())
+			source, err := toolchain.Source(ctx, root(), "istio.io/istio")
 			Expect(err).NotTo(HaveOccurred())
 			s, err := scenario.Load(filepath.Join("../scenarios", file), scenario.Options{Set: map[string]string{
 				"bookinfo": filepath.Join(source, "samples/bookinfo/platform/kube/bookinfo.yaml"),

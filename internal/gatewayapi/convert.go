@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"squall/internal/fields"
 )
 
 const domain = ".svc.cluster.local"
@@ -36,12 +38,12 @@ func IsRoute(u *unstructured.Unstructured) bool {
 // Parents are the Services that are parents of a route, of which Spec and Rules are not set. Other parents are left out.
 func Parents(u *unstructured.Unstructured) []Service {
 	var out []Service
-	for i, p := range mapsIn(mapOf(u.Object["spec"]), "parentRefs") {
+	for i, p := range fields.Maps(mapOf(u.Object["spec"]), "parentRefs") {
 		if text(p, "kind", "Gateway") != "Service" || text(p, "group", Group) != "" {
 			continue
 		}
 		ns := text(p, "namespace", u.GetNamespace())
-		out = append(out, Service{Parent: i, Host: text(p, "name", "") + "." + ns + domain, Port: Number(p["port"]), Namespace: ns})
+		out = append(out, Service{Parent: i, Host: text(p, "name", "") + "." + ns + domain, Port: fields.Number(p["port"]), Namespace: ns})
 	}
 	return out
 }
@@ -72,12 +74,12 @@ func Rules(u *unstructured.Unstructured) []map[string]any {
 	if spec["rules"] == nil {
 		return []map[string]any{{}}
 	}
-	return mapsIn(spec, "rules")
+	return fields.Maps(spec, "rules")
 }
 
 // Matches are the alternatives of a rule, with the one that the CRD gives to a rule without any: an empty one is all requests.
 func Matches(rule map[string]any) []map[string]any {
-	if list := mapsIn(rule, "matches"); len(list) > 0 {
+	if list := fields.Maps(rule, "matches"); len(list) > 0 {
 		return list
 	}
 	return []map[string]any{{}}
@@ -137,12 +139,12 @@ func fillMatch(out, match map[string]any) (rank [5]int) {
 		out["method"] = map[string]any{"exact": method}
 	}
 	for i, field := range []string{"headers", "queryParams"} {
-		for _, m := range mapsIn(match, field) {
+		for _, m := range fields.Maps(match, field) {
 			kind := "exact"
 			if text(m, "type", "Exact") == "RegularExpression" {
 				kind = "regex"
 			}
-			child(out, field)[text(m, "name", "")] = map[string]any{kind: text(m, "value", "")}
+			fields.Child(out, field)[text(m, "name", "")] = map[string]any{kind: text(m, "value", "")}
 		}
 		rank[3+i] = len(mapOf(out[field]))
 	}
@@ -152,7 +154,7 @@ func fillMatch(out, match map[string]any) (rank [5]int) {
 // action is a route without name and match.
 func action(rule map[string]any, namespace string) map[string]any {
 	out := map[string]any{}
-	for _, f := range mapsIn(rule, "filters") {
+	for _, f := range fields.Maps(rule, "filters") {
 		filter(out, f, namespace)
 	}
 	if retry := mapOf(rule["retry"]); retry != nil {
@@ -184,9 +186,9 @@ func filter(out, f map[string]any, namespace string) {
 		m := mapOf(f["requestMirror"])
 		share := 100.0
 		if fraction := mapOf(m["fraction"]); fraction != nil {
-			share = 100 * float64(Number(fraction["numerator"])) / float64(max(1, numberOr(fraction["denominator"], 100)))
+			share = 100 * float64(fields.Number(fraction["numerator"])) / float64(max(1, numberOr(fraction["denominator"], 100)))
 		} else if m["percent"] != nil {
-			share = float64(Number(m["percent"]))
+			share = float64(fields.Number(m["percent"]))
 		}
 		list, _ := out["mirrors"].([]any)
 		out["mirrors"] = append(list, map[string]any{
@@ -198,15 +200,15 @@ func filter(out, f map[string]any, namespace string) {
 		out["rewrite"] = map[string]any{"uri": text(mapOf(mapOf(f["urlRewrite"])["path"]), "replaceFullPath", "/")}
 	case "RequestHeaderModifier", "ResponseHeaderModifier":
 		part := map[string]string{"RequestHeaderModifier": "request", "ResponseHeaderModifier": "response"}[text(f, "type", "")]
-		child(out, "headers")[part] = headers(mapOf(f[strings.ToLower(part[:1])+part[1:]+"HeaderModifier"]))
+		fields.Child(out, "headers")[part] = headers(mapOf(f[strings.ToLower(part[:1])+part[1:]+"HeaderModifier"]))
 	}
 }
 
 func headers(modifier map[string]any) map[string]any {
 	out := map[string]any{}
 	for _, op := range []string{"set", "add"} {
-		for _, h := range mapsIn(modifier, op) {
-			child(out, op)[text(h, "name", "")] = text(h, "value", "")
+		for _, h := range fields.Maps(modifier, op) {
+			fields.Child(out, op)[text(h, "name", "")] = text(h, "value", "")
 		}
 	}
 	if remove := modifier["remove"]; remove != nil {
@@ -224,7 +226,7 @@ func retries(retry map[string]any) map[string]any {
 	on := []string{"connect-failure", "refused-stream", "unavailable", "cancelled"}
 	codes, _ := retry["codes"].([]any)
 	for _, c := range codes {
-		on = append(on, fmt.Sprint(Number(c)))
+		on = append(on, fmt.Sprint(fields.Number(c)))
 	}
 	out["retryOn"] = strings.Join(on, ",")
 	return out
@@ -233,7 +235,7 @@ func retries(retry map[string]any) map[string]any {
 // destinations are the backends with a weight; one alone has none.
 func destinations(rule map[string]any, namespace string) []any {
 	var out []any
-	for _, b := range mapsIn(rule, "backendRefs") {
+	for _, b := range fields.Maps(rule, "backendRefs") {
 		if w := numberOr(b["weight"], 1); w > 0 {
 			out = append(out, map[string]any{"destination": destination(b, namespace), "weight": w})
 		}
@@ -249,7 +251,7 @@ func destination(ref map[string]any, namespace string) map[string]any {
 	if text(ref, "kind", "Service") == "Hostname" {
 		host = text(ref, "name", "")
 	}
-	return map[string]any{"host": host, "port": map[string]any{"number": Number(ref["port"])}}
+	return map[string]any{"host": host, "port": map[string]any{"number": fields.Number(ref["port"])}}
 }
 
 // seconds is a duration of the Gateway API as Istio writes it, "" for none.

@@ -5,13 +5,15 @@ import (
 	"encoding/json"
 	"flag"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
 
 	"sigs.k8s.io/yaml"
+
+	"squall/internal/fields"
+	"squall/internal/toolchain"
 )
 
 var update = flag.Bool("update", false, "write the embedded CRDs again")
@@ -19,16 +21,11 @@ var update = flag.Bool("update", false, "write the embedded CRDs again")
 // moduleCRDs are the CRDs of the standard channel of the module that the pinned Istio uses.
 func moduleCRDs(t *testing.T) map[string]map[string]any {
 	t.Helper()
-	list := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/gateway-api")
-	list.Dir = "../../tools/istio"
-	dir, err := list.Output()
+	dir, err := toolchain.Source(t.Context(), "../..", "sigs.k8s.io/gateway-api")
 	if err != nil {
-		t.Fatalf("find sigs.k8s.io/gateway-api: %v", err)
+		t.Fatal(err)
 	}
-	if strings.TrimSpace(string(dir)) == "" {
-		t.Skip("sigs.k8s.io/gateway-api is not in the module cache: it comes with the build of istiod")
-	}
-	files, err := filepath.Glob(filepath.Join(strings.TrimSpace(string(dir)), "config/crd/standard/*.yaml"))
+	files, err := filepath.Glob(filepath.Join(dir, "config/crd/standard/*.yaml"))
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no CRDs in %s: %v", dir, err)
 	}
@@ -58,7 +55,7 @@ func moduleCRDs(t *testing.T) map[string]map[string]any {
 func TestEmbeddedCRDsAreTheModules(t *testing.T) {
 	for name, crd := range moduleCRDs(t) {
 		var first any
-		for i, version := range mapsIn(mapOf(crd["spec"]), "versions") {
+		for i, version := range fields.Maps(mapOf(crd["spec"]), "versions") {
 			switch {
 			case i == 0:
 				first = version["schema"]

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	kjson "k8s.io/apimachinery/pkg/util/json"
+
+	"squall/internal/fields"
 )
 
 // Group is the API group, and Version the version in which objects are written and stored.
@@ -49,7 +51,7 @@ func CRDs() ([]map[string]any, error) {
 			return nil, fmt.Errorf("embedded CRD %s: %w", f.Name(), err)
 		}
 		var first any
-		for i, v := range mapsIn(mapOf(crd["spec"]), "versions") {
+		for i, v := range fields.Maps(mapOf(crd["spec"]), "versions") {
 			switch {
 			case i == 0:
 				first = v["schema"]

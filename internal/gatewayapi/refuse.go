@@ -7,6 +7,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	kjson "k8s.io/apimachinery/pkg/util/json"
+
+	"squall/internal/fields"
 )
 
 // Refusal is a part of a route that does not do what it says.
@@ -22,12 +24,12 @@ func Refuse(u *unstructured.Unstructured) []Refusal {
 	if len(Parents(u)) == 0 {
 		return out
 	}
-	for i, rule := range mapsIn(mapOf(u.Object["spec"]), "rules") {
+	for i, rule := range fields.Maps(mapOf(u.Object["spec"]), "rules") {
 		at := fmt.Sprintf("spec.rules[%d]", i)
-		for j, b := range mapsIn(rule, "backendRefs") {
+		for j, b := range fields.Maps(rule, "backendRefs") {
 			out = append(out, refuseBackend(fmt.Sprintf("%s.backendRefs[%d]", at, j), b)...)
 		}
-		for j, f := range mapsIn(rule, "filters") {
+		for j, f := range fields.Maps(rule, "filters") {
 			path := fmt.Sprintf("%s.filters[%d]", at, j)
 			switch kind := text(f, "type", ""); kind {
 			case "RequestMirror":
@@ -63,7 +65,7 @@ func routeSchema() *schema {
 	if err := kjson.Unmarshal(CRD("httproutes."+Group), &crd); err != nil {
 		panic(fmt.Sprintf("gatewayapi: embedded CRD of HTTPRoute: %v", err)) // the tests rule it out
 	}
-	versions := mapsIn(mapOf(crd["spec"]), "versions")
+	versions := fields.Maps(mapOf(crd["spec"]), "versions")
 	return readSchema(mapOf(mapOf(mapOf(mapOf(versions[0]["schema"])["openAPIV3Schema"])["properties"])["spec"]))
 }
 

@@ -13,6 +13,8 @@ import (
 	"k8s.io/client-go/applyconfigurations"
 	"k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
+
+	"squall/internal/fields"
 )
 
 // fieldManagers keep track of who set which field, with the code that Kubernetes uses. They are used under the
@@ -92,8 +94,8 @@ func (f *fieldManagers) update(q *request, live *object, data map[string]any) er
 	if !ok {
 		return fmt.Errorf("track the fields of %s: got a %T", q.res.Kind, out)
 	}
-	meta := child(data, "metadata")
-	if v, ok := child(u.Object, "metadata")["managedFields"]; ok {
+	meta := fields.Child(data, "metadata")
+	if v, ok := fields.Child(u.Object, "metadata")["managedFields"]; ok {
 		meta["managedFields"] = v
 	} else {
 		delete(meta, "managedFields")

@@ -17,6 +17,8 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 	kjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
+
+	"squall/internal/fields"
 )
 
 // maxBody is the size of the largest body that is read, as in Kubernetes.
@@ -181,7 +183,7 @@ func checkType(custom bool, gvk schema.GroupVersionKind, data map[string]any) er
 
 // checkPlace compares name and namespace with the path's, and fills in absent ones.
 func (q *request) checkPlace(data map[string]any) error {
-	meta := child(data, "metadata")
+	meta := fields.Child(data, "metadata")
 	if ns := text(meta, "namespace"); ns != "" && ns != q.namespace {
 		return errors.NewBadRequest(fmt.Sprintf("the namespace of the provided object does not match the namespace sent on the request: %q, not %q", ns, q.namespace))
 	}

@@ -9,6 +9,7 @@ import (
 
 	kjson "k8s.io/apimachinery/pkg/util/json"
 
+	"squall/internal/fields"
 	"squall/internal/gatewayapi"
 )
 
@@ -46,7 +47,7 @@ func crdObjects(crds map[string]json.RawMessage, since string) ([]map[string]any
 		if err := kjson.Unmarshal(crds[name], &data); err != nil {
 			return nil, fmt.Errorf("embedded CRD %s: %w", name, err)
 		}
-		spec := child(data, "spec")
+		spec := fields.Child(data, "spec")
 		var shared any
 		var stored []any
 		for _, v := range list(data, "spec", "versions") {

@@ -9,6 +9,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/uuid"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"squall/internal/fields"
 )
 
 // seed stores what a new server holds.
@@ -34,7 +36,7 @@ func (s *Server) seed(crds map[string]json.RawMessage) error {
 			o := s.plain(r, objectKey{name: text(data, "metadata", "name")})
 			for _, k := range []string{"labels", "annotations"} {
 				if v := lookup(data, "metadata", k); v != nil {
-					child(o, "metadata")[k] = v
+					fields.Child(o, "metadata")[k] = v
 				}
 			}
 			o["spec"], o["status"] = data["spec"], data["status"]
@@ -80,16 +82,16 @@ func (s *Server) fill(r *Resource, data map[string]any, live *object) error {
 	case "services":
 		return s.fillService(r, data, live)
 	case "pods":
-		fillPodSpec(child(data, "spec"))
-		setDefault(child(data, "spec"), "serviceAccountName", "default")
-		setDefault(child(data, "status"), "phase", "Pending")
+		fillPodSpec(fields.Child(data, "spec"))
+		setDefault(fields.Child(data, "spec"), "serviceAccountName", "default")
+		setDefault(fields.Child(data, "status"), "phase", "Pending")
 	case "deployments.apps":
-		fillDeployment(child(data, "spec"))
+		fillDeployment(fields.Child(data, "spec"))
 	case "replicasets.apps", "statefulsets.apps":
-		setDefault(child(data, "spec"), "replicas", int64(1))
-		fillTemplate(child(data, "spec"))
+		setDefault(fields.Child(data, "spec"), "replicas", int64(1))
+		fillTemplate(fields.Child(data, "spec"))
 	case "daemonsets.apps", "jobs.batch":
-		fillTemplate(child(data, "spec"))
+		fillTemplate(fields.Child(data, "spec"))
 	case "secrets":
 		setDefault(data, "type", "Opaque")
 		encodeStringData(data)
@@ -102,27 +104,27 @@ func (s *Server) fill(r *Resource, data map[string]any, live *object) error {
 }
 
 func fillNamespace(data map[string]any) {
-	meta := child(data, "metadata")
-	child(meta, "labels")["kubernetes.io/metadata.name"] = meta["name"]
-	setDefault(child(data, "status"), "phase", "Active")
+	meta := fields.Child(data, "metadata")
+	fields.Child(meta, "labels")["kubernetes.io/metadata.name"] = meta["name"]
+	setDefault(fields.Child(data, "status"), "phase", "Active")
 }
 
 func fillDeployment(spec map[string]any) {
 	setDefault(spec, "replicas", int64(1))
 	setDefault(spec, "revisionHistoryLimit", int64(10))
 	setDefault(spec, "progressDeadlineSeconds", int64(600))
-	strategy := child(spec, "strategy")
+	strategy := fields.Child(spec, "strategy")
 	setDefault(strategy, "type", "RollingUpdate")
 	if strategy["type"] == "RollingUpdate" {
-		setDefault(child(strategy, "rollingUpdate"), "maxSurge", "25%")
-		setDefault(child(strategy, "rollingUpdate"), "maxUnavailable", "25%")
+		setDefault(fields.Child(strategy, "rollingUpdate"), "maxSurge", "25%")
+		setDefault(fields.Child(strategy, "rollingUpdate"), "maxUnavailable", "25%")
 	}
 	fillTemplate(spec)
 }
 
 func fillTemplate(spec map[string]any) {
 	if template, ok := spec["template"].(map[string]any); ok {
-		fillPodSpec(child(template, "spec"))
+		fillPodSpec(fields.Child(template, "spec"))
 	}
 }
 
@@ -165,13 +167,13 @@ func encodeStringData(data map[string]any) {
 	}
 	delete(data, "stringData")
 	for k, v := range plain {
-		child(data, "data")[k] = base64.StdEncoding.EncodeToString([]byte(fmt.Sprint(v)))
+		fields.Child(data, "data")[k] = base64.StdEncoding.EncodeToString([]byte(fmt.Sprint(v)))
 	}
 }
 
 // fillService sets the defaults of a Service and gives it its cluster IP.
 func (s *Server) fillService(r *Resource, data map[string]any, live *object) error {
-	spec := child(data, "spec")
+	spec := fields.Child(data, "spec")
 	setDefault(spec, "type", "ClusterIP")
 	setDefault(spec, "sessionAffinity", "None")
 	for _, p := range mapsOf(list(spec, "ports")) {

@@ -12,6 +12,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes/scheme"
 	kjson "sigs.k8s.io/json"
+
+	"squall/internal/fields"
 )
 
 func namespaceResource() schema.GroupResource { return schema.GroupResource{Resource: "namespaces"} }
@@ -153,13 +155,13 @@ func (s *Server) markDeleted(t *table, o *object, grace int64) *object {
 		return o
 	}
 	data := o.copy()
-	meta := child(data, "metadata")
+	meta := fields.Child(data, "metadata")
 	meta["deletionTimestamp"], meta["deletionGracePeriodSeconds"] = timestamp(s.now()), grace
 	if t.res.Generation {
 		meta["generation"] = number(data, "metadata", "generation") + 1
 	}
 	if t.res.groupResource() == namespaceResource() {
-		child(data, "status")["phase"] = "Terminating"
+		fields.Child(data, "status")["phase"] = "Terminating"
 	}
 	return s.store.put(t, data)
 }
@@ -244,9 +246,9 @@ func (s *Server) deleteDependents(owner *object, orphan bool) {
 func (s *Server) setOwners(t *table, o *object, refs []any) {
 	data := o.copy()
 	if len(refs) == 0 {
-		delete(child(data, "metadata"), "ownerReferences")
+		delete(fields.Child(data, "metadata"), "ownerReferences")
 	} else {
-		child(data, "metadata")["ownerReferences"] = slices.Clone(refs)
+		fields.Child(data, "metadata")["ownerReferences"] = slices.Clone(refs)
 	}
 	s.store.put(t, data)
 }

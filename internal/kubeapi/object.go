@@ -107,16 +107,6 @@ func lookup(data map[string]any, path ...string) any {
 	return v
 }
 
-// child is the map at a key, made if there is none.
-func child(data map[string]any, key string) map[string]any {
-	m, ok := data[key].(map[string]any)
-	if !ok {
-		m = map[string]any{}
-		data[key] = m
-	}
-	return m
-}
-
 // setDefault sets a key that is absent.
 func setDefault(m map[string]any, key string, value any) {
 	if v, ok := m[key]; !ok || v == nil || v == "" {

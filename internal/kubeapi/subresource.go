@@ -12,6 +12,8 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	kjson "sigs.k8s.io/json"
+
+	"squall/internal/fields"
 )
 
 // scaleOf is the /scale of an object.
@@ -91,9 +93,9 @@ func rescaled(live *object, b []byte) (map[string]any, error) {
 		return nil, errors.NewBadRequest(fmt.Sprintf("the name of the object (%s) does not match the name on the URL (%s)", scale.Name, live.key.name))
 	}
 	data := live.copy()
-	child(data, "spec")["replicas"] = int64(scale.Spec.Replicas)
+	fields.Child(data, "spec")["replicas"] = int64(scale.Spec.Replicas)
 	if scale.ResourceVersion != "" {
-		child(data, "metadata")["resourceVersion"] = scale.ResourceVersion
+		fields.Child(data, "metadata")["resourceVersion"] = scale.ResourceVersion
 	}
 	return data, nil
 }

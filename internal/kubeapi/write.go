@@ -14,6 +14,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/rand"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"squall/internal/fields"
 )
 
 func (s *Server) serveCreate(w http.ResponseWriter, r *http.Request, q *request) error {
@@ -157,7 +159,7 @@ func (s *Server) replace(q *request, live *object, data map[string]any, track bo
 		return live, nil
 	}
 	if q.res.Generation && !sameSpec(live.data, data) {
-		child(data, "metadata")["generation"] = number(live.data, "metadata", "generation") + 1
+		fields.Child(data, "metadata")["generation"] = number(live.data, "metadata", "generation") + 1
 	}
 	if errs := s.validate(q, data, live); len(errs) > 0 {
 		return nil, errors.NewInvalid(q.res.groupKind(), live.key.name, errs)
@@ -205,11 +207,11 @@ func (q *request) carry(live *object, data map[string]any) map[string]any {
 			whole["status"] = v
 		}
 		if v, ok := lookup(data, "metadata", "managedFields").([]any); ok {
-			child(whole, "metadata")["managedFields"] = v
+			fields.Child(whole, "metadata")["managedFields"] = v
 		}
 		return whole
 	}
-	meta, liveMeta := child(data, "metadata"), child(live.copy(), "metadata")
+	meta, liveMeta := fields.Child(data, "metadata"), fields.Child(live.copy(), "metadata")
 	for _, k := range []string{"uid", "resourceVersion", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds", "generateName"} {
 		delete(meta, k)
 		if v, ok := liveMeta[k]; ok {

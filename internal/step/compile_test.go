@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 
+	"squall/internal/fields"
 	"squall/internal/scenario"
 )
 
@@ -181,7 +182,7 @@ func TestUntouchedFieldsSurvive(t *testing.T) {
 	change := compiled.Changes[0]
 	strip := func(u *unstructured.Unstructured) map[string]any {
 		c := u.DeepCopy()
-		for _, route := range mapsIn(specOf(c), "http") {
+		for _, route := range fields.Maps(specOf(c), "http") {
 			delete(route, "fault")
 			delete(route, "name")
 		}

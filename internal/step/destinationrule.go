@@ -10,6 +10,7 @@ import (
 	networkingv1 "istio.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"squall/internal/fields"
 	"squall/internal/scenario"
 )
 
@@ -80,11 +81,11 @@ func (c *compiler) policy(h Host, subset, field string, value map[string]any) {
 	if rule == nil || subset != "" && !c.subset(h, rule, "subset", subset) {
 		return
 	}
-	spec := child(rule.Object, "spec")
-	whole := child(spec, "trafficPolicy")
+	spec := fields.Child(rule.Object, "spec")
+	whole := fields.Child(spec, "trafficPolicy")
 	if subset == "" {
 		layPolicy(whole, field, value)
-		for _, s := range mapsIn(spec, "subsets") {
+		for _, s := range fields.Maps(spec, "subsets") {
 			own, ok := s["trafficPolicy"].(map[string]any)
 			if _, overrides := own[field]; ok && (overrides || own["portLevelSettings"] != nil) {
 				layPolicy(own, field, value)
@@ -92,11 +93,11 @@ func (c *compiler) policy(h Host, subset, field string, value map[string]any) {
 		}
 		return
 	}
-	for _, s := range mapsIn(spec, "subsets") {
+	for _, s := range fields.Maps(spec, "subsets") {
 		if str(s, "name") != subset {
 			continue
 		}
-		own := child(s, "trafficPolicy")
+		own := fields.Child(s, "trafficPolicy")
 		if _, ok := own[field]; !ok {
 			// Istio does not mix the two: what the subset has replaces what the host has.
 			if inherited, ok := whole[field].(map[string]any); ok {
@@ -114,7 +115,7 @@ func (c *compiler) policy(h Host, subset, field string, value map[string]any) {
 func layPolicy(policy map[string]any, field string, value map[string]any) {
 	own, _ := policy[field].(map[string]any)
 	policy[field] = laid(own, copyOf(value))
-	for _, port := range mapsIn(policy, "portLevelSettings") {
+	for _, port := range fields.Maps(policy, "portLevelSettings") {
 		own, _ := port[field].(map[string]any)
 		port[field] = laid(own, copyOf(value))
 	}
@@ -181,10 +182,10 @@ func (c *compiler) wildcardPolicy(h Host) map[string]any {
 
 // subset makes sure that the rule has the subset and that pods belong to it; false when that was reported.
 func (c *compiler) subset(h Host, rule *unstructured.Unstructured, field, name string) bool {
-	spec := child(rule.Object, "spec")
+	spec := fields.Child(rule.Object, "spec")
 	labels := map[string]string{"version": name}
 	exists := false
-	for _, s := range mapsIn(spec, "subsets") {
+	for _, s := range fields.Maps(spec, "subsets") {
 		if str(s, "name") == name {
 			exists = true
 			labels, _, _ = unstructured.NestedStringMap(s, "labels")
@@ -204,7 +205,7 @@ func (c *compiler) subset(h Host, rule *unstructured.Unstructured, field, name s
 // subsetVersion is the label version that the subset's pods have, or "".
 func (c *compiler) subsetVersion(h Host, name string) string {
 	for _, rule := range c.rulesOf(h) {
-		for _, s := range mapsIn(specOf(rule), "subsets") {
+		for _, s := range fields.Maps(specOf(rule), "subsets") {
 			if str(s, "name") == name {
 				version, _, _ := unstructured.NestedString(s, "labels", "version")
 				return version

@@ -7,6 +7,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"squall/internal/fields"
 	"squall/internal/scenario"
 )
 
@@ -97,7 +98,7 @@ func scale(c *compiler, s scenario.Step) {
 		return
 	}
 	after := c.edit(u, "")
-	child(after.Object, "spec")["replicas"] = int64(spec.Replicas)
+	fields.Child(after.Object, "spec")["replicas"] = int64(spec.Replicas)
 	c.onAll(u, false)
 }
 
@@ -107,8 +108,8 @@ func restart(c *compiler, s scenario.Step) {
 	if !ok || !c.hasReplicas(u) {
 		return
 	}
-	template := child(child(c.edit(u, "").Object, "spec"), "template")
-	child(child(template, "metadata"), "annotations")[restartedAt] = orMarker(c.opts.Marker)
+	template := fields.Child(fields.Child(c.edit(u, "").Object, "spec"), "template")
+	fields.Child(fields.Child(template, "metadata"), "annotations")[restartedAt] = orMarker(c.opts.Marker)
 	c.onAll(u, false)
 }
 
@@ -153,7 +154,7 @@ func rollout(c *compiler, s scenario.Step) {
 func containersOf(u *unstructured.Unstructured) []map[string]any {
 	spec, _, _ := unstructured.NestedFieldNoCopy(u.Object, "spec", "template", "spec")
 	m, _ := spec.(map[string]any)
-	return mapsIn(m, "containers")
+	return fields.Maps(m, "containers")
 }
 
 // container is the place of the container of that name, the first for none; ok is false when there is none, which was reported.
@@ -179,7 +180,7 @@ func isSame(container map[string]any, spec *scenario.Rollout) bool {
 		return false
 	}
 	for name, value := range spec.Env {
-		if !slices.ContainsFunc(mapsIn(container, "env"), func(e map[string]any) bool { return str(e, "name") == name && str(e, "value") == value }) {
+		if !slices.ContainsFunc(fields.Maps(container, "env"), func(e map[string]any) bool { return str(e, "name") == name && str(e, "value") == value }) {
 			return false
 		}
 	}

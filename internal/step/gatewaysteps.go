@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 
+	"squall/internal/fields"
 	"squall/internal/scenario"
 )
 
@@ -34,7 +35,7 @@ func gatewayTimeout(c *compiler, s scenario.Step) {
 		c.problem("timeout", "the Gateway API has no times below a millisecond", "round it, or write api: istio in the step")
 		return
 	}
-	c.rule(h, ruleEdit{match: match, apply: func(rule map[string]any) { child(rule, "timeouts")["request"] = value }})
+	c.rule(h, ruleEdit{match: match, apply: func(rule map[string]any) { fields.Child(rule, "timeouts")["request"] = value }})
 }
 
 func gatewayWeights(c *compiler, s scenario.Step) {
@@ -64,7 +65,7 @@ func gatewayWeights(c *compiler, s scenario.Step) {
 
 // lead replaces the backends of a rule; what the rule has for a Service stays with it.
 func lead(rule map[string]any, to []map[string]any) {
-	old := mapsIn(rule, "backendRefs")
+	old := fields.Maps(rule, "backendRefs")
 	out := make([]any, len(to))
 	for i, ref := range to {
 		ref = copyOf(ref)

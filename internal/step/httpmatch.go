@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"squall/internal/fields"
 	"squall/internal/scenario"
 )
 
@@ -109,8 +110,8 @@ func addCondition(match map[string]any, field string, want any) (fit, known bool
 		match["path"] = both
 		return fit, known
 	}
-	list := mapsIn(match, field)
-	for _, w := range mapsIn(map[string]any{field: want}, field) {
+	list := fields.Maps(match, field)
+	for _, w := range fields.Maps(map[string]any{field: want}, field) {
 		i := slices.IndexFunc(list, func(have map[string]any) bool { return strings.EqualFold(str(have, "name"), str(w, "name")) })
 		switch {
 		case i < 0:

@@ -9,6 +9,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"squall/internal/fields"
 	"squall/internal/gatewayapi"
 	"squall/internal/scenario"
 )
@@ -95,7 +96,7 @@ func (c *compiler) httpRoute(h Host) *unstructured.Unstructured {
 		c.problem("host", fmt.Sprintf("%s has several HTTPRoutes: %s", h.Short, names(found)), "Istio merges them; make them one")
 		return nil
 	case len(found) == 1:
-		if parents := gatewayapi.Parents(found[0]); len(parents) != 1 || len(mapsIn(specOf(found[0]), "parentRefs")) != 1 {
+		if parents := gatewayapi.Parents(found[0]); len(parents) != 1 || len(fields.Maps(specOf(found[0]), "parentRefs")) != 1 {
 			c.problem("host", fmt.Sprintf("the HTTPRoute %s has other parents too, so that the step would reach them as well", found[0].GetName()),
 				"give each parent an HTTPRoute of its own")
 			return nil
@@ -123,13 +124,13 @@ func (c *compiler) onlyPort(h Host) int64 {
 		c.problem("host", h.Short+" is no Service, which the parent of an HTTPRoute has to be", "write api: istio in the step")
 		return 0
 	}
-	ports := mapsIn(specOf(h.service), "ports")
+	ports := fields.Maps(specOf(h.service), "ports")
 	if len(ports) != 1 {
 		c.problem("host", fmt.Sprintf("the Service %s has %d ports, and an HTTPRoute leads to one", h.Short, len(ports)),
 			"write api: istio in the step, or the HTTPRoute as a manifest")
 		return 0
 	}
-	return gatewayapi.Number(ports[0]["port"])
+	return fields.Number(ports[0]["port"])
 }
 
 // rivalService is a VirtualService that sidecars follow for the host, nil when there is none.
@@ -165,11 +166,11 @@ func (c *compiler) finishHTTPRoutes() {
 }
 
 func (r *ruling) rewrite(c *compiler) {
-	spec := child(r.object.Object, "spec")
+	spec := fields.Child(r.object.Object, "spec")
 	if spec["rules"] == nil {
 		spec["rules"] = []any{map[string]any{}}
 	}
-	rules := mapsIn(spec, "rules")
+	rules := fields.Maps(spec, "rules")
 	named(rules)
 	allMatched := !slices.ContainsFunc(rules, takesAll)
 	for _, e := range r.edits {
@@ -216,7 +217,7 @@ func takesAll(rule map[string]any) bool {
 		path, _ := m["path"].(map[string]any)
 		kind, value := str(path, "type"), str(path, "value")
 		everyPath := (kind == "" || kind == "PathPrefix") && (value == "" || value == "/")
-		return everyPath && m["method"] == nil && len(mapsIn(m, "headers")) == 0 && len(mapsIn(m, "queryParams")) == 0
+		return everyPath && m["method"] == nil && len(fields.Maps(m, "headers")) == 0 && len(fields.Maps(m, "queryParams")) == 0
 	})
 }
 
@@ -274,7 +275,7 @@ func (r *ruling) narrowed(c *compiler, rule map[string]any, reached map[string]b
 
 // markRules names every rule, and returns the mark of one that each caller's proxy has: Istio drops what follows one that takes all.
 func (c *compiler) markRules(u *unstructured.Unstructured) []Mark {
-	rules := mapsIn(specOf(u), "rules")
+	rules := fields.Maps(specOf(u), "rules")
 	if len(rules) == 0 {
 		return nil
 	}
@@ -313,7 +314,7 @@ func (c *compiler) serviceOf(h Host, field, subset string) (out Host, ok bool) {
 		}
 	}
 	var ports []any
-	for _, p := range mapsIn(specOf(h.service), "ports") {
+	for _, p := range fields.Maps(specOf(h.service), "ports") {
 		port := maps.Clone(p)
 		delete(port, "nodePort")
 		ports = append(ports, port)
@@ -328,7 +329,7 @@ func (c *compiler) serviceOf(h Host, field, subset string) (out Host, ok bool) {
 // subsetLabels are those that a DestinationRule gives the subset, or else the label version.
 func (c *compiler) subsetLabels(h Host, subset string) map[string]string {
 	for _, rule := range c.rulesOf(h) {
-		for _, s := range mapsIn(specOf(rule), "subsets") {
+		for _, s := range fields.Maps(specOf(rule), "subsets") {
 			if str(s, "name") == subset {
 				labels, _, _ := unstructured.NestedStringMap(s, "labels")
 				return labels

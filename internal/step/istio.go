@@ -118,28 +118,6 @@ func laid(base, over map[string]any) map[string]any {
 	return base
 }
 
-// child returns the map below a field of parent, made when it is not there.
-func child(parent map[string]any, field string) map[string]any {
-	m, ok := parent[field].(map[string]any)
-	if !ok {
-		m = map[string]any{}
-		parent[field] = m
-	}
-	return m
-}
-
-// mapsIn are the maps in a list field of parent; changing them changes the object.
-func mapsIn(parent map[string]any, field string) []map[string]any {
-	list, _ := parent[field].([]any)
-	var out []map[string]any
-	for _, item := range list {
-		if m, ok := item.(map[string]any); ok {
-			out = append(out, m)
-		}
-	}
-	return out
-}
-
 func toList(maps []map[string]any) []any {
 	out := make([]any, len(maps))
 	for i, m := range maps {

@@ -9,6 +9,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"squall/internal/fields"
 	"squall/internal/gatewayapi"
 	"squall/internal/scenario"
 )
@@ -102,7 +103,7 @@ func (c *compiler) replace(u *unstructured.Unstructured) {
 		return
 	}
 	after := c.edit(old, host)
-	metadata := laid(child(after.Object, "metadata"), child(u.Object, "metadata"))
+	metadata := laid(fields.Child(after.Object, "metadata"), fields.Child(u.Object, "metadata"))
 	status, hasStatus := after.Object["status"]
 	after.Object = u.Object
 	after.Object["metadata"] = metadata

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"squall/internal/fields"
 	"squall/internal/gatewayapi"
 )
 
@@ -17,7 +18,7 @@ func (c *compiler) marks(change *Change) []Mark {
 	if c.opts.Marker == "" || u.GroupVersionKind().Group != networking || change.Host == "" {
 		return nil
 	}
-	spec := child(u.Object, "spec")
+	spec := fields.Child(u.Object, "spec")
 	switch u.GetKind() {
 	case "DestinationRule":
 		if _, narrowed := spec["workloadSelector"]; narrowed {
@@ -27,7 +28,7 @@ func (c *compiler) marks(change *Change) []Mark {
 		spec["subsets"] = append(asList(spec["subsets"]), map[string]any{"name": c.opts.Marker})
 		return []Mark{{Kind: "cluster", Name: "|" + c.opts.Marker + "|" + change.Host}}
 	case "VirtualService":
-		return c.markRoutes(mapsIn(spec, "http"))
+		return c.markRoutes(fields.Maps(spec, "http"))
 	}
 	return nil
 }
@@ -56,7 +57,7 @@ func (c *compiler) markRoutes(routes []map[string]any) []Mark {
 // hides are the names that a route has in the proxies of callers for which it holds whatever they ask for.
 func hides(route map[string]any, name string) []string {
 	var out []string
-	for _, m := range mapsIn(route, "match") {
+	for _, m := range fields.Maps(route, "match") {
 		asks := slices.ContainsFunc([]string{"uri", "scheme", "method", "authority", "headers", "queryParams", "withoutHeaders"}, func(k string) bool { return m[k] != nil })
 		if asks {
 			continue
@@ -73,7 +74,7 @@ func hides(route map[string]any, name string) []string {
 // forAllCallers says whether some alternative of the route's match holds in every caller's proxy, and what Istio appends
 // to the route's name for it.
 func forAllCallers(route map[string]any) (ending string, ok bool) {
-	alternatives := mapsIn(route, "match")
+	alternatives := fields.Maps(route, "match")
 	if len(alternatives) == 0 {
 		return "", true
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"squall/internal/fields"
 	"squall/internal/scenario"
 )
 
@@ -37,7 +38,7 @@ func narrowed(alternative, narrow map[string]any) (both map[string]any, fit bool
 		}
 		have := both
 		if !isOne {
-			have = child(both, field)
+			have = fields.Child(both, field)
 		}
 		for name, want := range wanted.(map[string]any) {
 			old, given := have[name]
@@ -110,7 +111,7 @@ func matchFields(m *scenario.Match) map[string]any {
 	out := map[string]any{}
 	for field, texts := range map[string]map[string]scenario.StringMatch{"headers": m.Headers, "queryParams": m.QueryParams} {
 		for name, match := range texts {
-			child(out, field)[name] = stringMatch(match)
+			fields.Child(out, field)[name] = stringMatch(match)
 		}
 	}
 	for field, text := range map[string]*scenario.StringMatch{"uri": m.URI, "method": m.Method, "authority": m.Authority} {
@@ -119,7 +120,7 @@ func matchFields(m *scenario.Match) map[string]any {
 		}
 	}
 	for k, v := range m.SourceLabels {
-		child(out, "sourceLabels")[k] = v
+		fields.Child(out, "sourceLabels")[k] = v
 	}
 	return out
 }

@@ -8,6 +8,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"squall/internal/fields"
 	"squall/internal/scenario"
 )
 
@@ -30,7 +31,7 @@ func mtls(c *compiler, s scenario.Step) {
 	if !ok {
 		return
 	}
-	child(child(u.Object, "spec"), "mtls")["mode"] = spec.Mode
+	fields.Child(fields.Child(u.Object, "spec"), "mtls")["mode"] = spec.Mode
 	if spec.Scope == "mesh" {
 		c.inheritMTLS()
 	}
@@ -40,7 +41,7 @@ func mtls(c *compiler, s scenario.Step) {
 func (c *compiler) inheritMTLS() {
 	for _, u := range c.set.list(security, "PeerAuthentication") {
 		if u.GetNamespace() == c.opts.Namespace && len(selectorOf(u)) == 0 {
-			child(child(c.edit(u, "").Object, "spec"), "mtls")["mode"] = "UNSET"
+			fields.Child(fields.Child(c.edit(u, "").Object, "spec"), "mtls")["mode"] = "UNSET"
 		}
 	}
 }

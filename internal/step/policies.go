@@ -4,6 +4,7 @@ import (
 	apisecurity "istio.io/api/security/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"squall/internal/fields"
 	"squall/internal/scenario"
 )
 
@@ -23,7 +24,7 @@ func jwt(c *compiler, s scenario.Step) {
 	if !ok {
 		return
 	}
-	layJWTRule(child(u.Object, "spec"), spec.Issuer, c.fields(rule))
+	layJWTRule(fields.Child(u.Object, "spec"), spec.Issuer, c.fields(rule))
 	if spec.Require {
 		c.fillPolicy(c.newPolicy("AuthorizationPolicy", "jwt", c.opts.Namespace, spec.Workload), &apisecurity.AuthorizationPolicy{
 			Action: apisecurity.AuthorizationPolicy_DENY,
@@ -36,7 +37,7 @@ func jwt(c *compiler, s scenario.Step) {
 
 // layJWTRule replaces the rule of the issuer, or adds it to those of others.
 func layJWTRule(spec map[string]any, issuer string, rule map[string]any) {
-	rules := mapsIn(spec, "jwtRules")
+	rules := fields.Maps(spec, "jwtRules")
 	for i, old := range rules {
 		if str(old, "issuer") == issuer {
 			rules[i] = rule
@@ -69,7 +70,7 @@ const dryRun = "istio.io/dry-run"
 
 // fillPolicy puts action and rules beside the policy's selector. An action that is ALLOW, Istio's default, is left out.
 func (c *compiler) fillPolicy(u *unstructured.Unstructured, policy *apisecurity.AuthorizationPolicy) {
-	laid(child(u.Object, "spec"), c.fields(policy))
+	laid(fields.Child(u.Object, "spec"), c.fields(policy))
 }
 
 func action(name string) apisecurity.AuthorizationPolicy_Action {

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"squall/internal/fields"
 	"squall/internal/scenario"
 )
 
@@ -319,7 +320,7 @@ func (c *compiler) proveGatewayRoute(h Host, spec *scenario.Route, proofs []Proo
 		if r == nil {
 			continue
 		}
-		for _, route := range mapsIn(specOf(c.changes[keyOf(u)].After), "http") {
+		for _, route := range fields.Maps(specOf(c.changes[keyOf(u)].After), "http") {
 			isOwn := slices.ContainsFunc(r.copies[c.step.Path], func(own map[string]any) bool {
 				return nameOf(own) == nameOf(route) || strings.HasPrefix(nameOf(route), nameOf(own)+"-match")
 			})
@@ -343,7 +344,7 @@ func (c *compiler) routesFor(spec *scenario.Route) (own, others []string) {
 			continue
 		}
 		base := ""
-		routes := mapsIn(specOf(c.changes[k].After), "http")
+		routes := fields.Maps(specOf(c.changes[k].After), "http")
 		for _, route := range routes {
 			if base == "" && reflect.DeepEqual(route["match"], onRoute(spec.Match)["match"]) {
 				base = strings.TrimSuffix(str(route, "name"), "."+c.opts.Marker)
@@ -363,7 +364,7 @@ func (c *compiler) routesFor(spec *scenario.Route) (own, others []string) {
 }
 
 func leadsToSubset(route map[string]any, subset string) bool {
-	return slices.ContainsFunc(mapsIn(route, "route"), func(d map[string]any) bool {
+	return slices.ContainsFunc(fields.Maps(route, "route"), func(d map[string]any) bool {
 		to, _ := d["destination"].(map[string]any)
 		return str(to, "subset") == subset && d["weight"] != int64(0)
 	})

@@ -7,6 +7,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"squall/internal/fields"
 	"squall/internal/scenario"
 )
 
@@ -161,7 +162,7 @@ func (c *compiler) isAllowedBesides(workload map[string]string) bool {
 	return slices.ContainsFunc(c.set.list(security, "AuthorizationPolicy"), func(u *unstructured.Unstructured) bool {
 		spec := specOf(u)
 		isAllow := str(spec, "action") == "" || str(spec, "action") == "ALLOW"
-		return u.GetNamespace() == c.opts.Namespace && isAllow && len(mapsIn(spec, "rules")) > 0 &&
+		return u.GetNamespace() == c.opts.Namespace && isAllow && len(fields.Maps(spec, "rules")) > 0 &&
 			len(matching(matching(pods, workload), selectorOf(u))) > 0
 	})
 }

@@ -8,6 +8,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"squall/internal/fields"
 	"squall/internal/scenario"
 )
 
@@ -192,7 +193,7 @@ func firstPort(h Host) int64 {
 	if h.service == nil {
 		return 0
 	}
-	for _, p := range mapsIn(specOf(h.service), "ports") {
+	for _, p := range fields.Maps(specOf(h.service), "ports") {
 		if n, ok := p["port"].(int64); ok {
 			return n
 		}

@@ -9,6 +9,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"squall/internal/fields"
 	"squall/internal/gatewayapi"
 	"squall/internal/scenario"
 )
@@ -24,8 +25,8 @@ func asServices(u *unstructured.Unstructured) (out []*unstructured.Unstructured)
 		v.SetKind(u.GetKind())
 		v.SetName(u.GetName())
 		v.SetNamespace(u.GetNamespace())
-		for _, route := range mapsIn(s.Spec, "http") {
-			for _, m := range mapsIn(route, "match") {
+		for _, route := range fields.Maps(s.Spec, "http") {
+			for _, m := range fields.Maps(route, "match") {
 				delete(m, "port") // the load's, or else its requests do not come here at all
 				if len(m) == 0 {
 					delete(route, "match")
@@ -41,7 +42,7 @@ func asServices(u *unstructured.Unstructured) (out []*unstructured.Unstructured)
 func backends(u *unstructured.Unstructured) []string {
 	var out []string
 	for _, v := range asServices(u) {
-		for _, route := range mapsIn(specOf(v), "http") {
+		for _, route := range fields.Maps(specOf(v), "http") {
 			for _, name := range destinationsOf(route, u.GetNamespace()) {
 				if !slices.Contains(out, name) {
 					out = append(out, name)
@@ -138,7 +139,7 @@ func (c *compiler) passesBy(h Host, v *unstructured.Unstructured, subsets map[st
 	if !c.isTarget(h) {
 		request = nil
 	}
-	routes := mapsIn(specOf(v), "http")
+	routes := fields.Maps(specOf(v), "http")
 	for i, reach := range reaches(routes, request) {
 		if reach != never && slices.ContainsFunc(destinationsOf(routes[i], v.GetNamespace()), func(name string) bool { return slices.Contains(hosts, name) }) {
 			return false
@@ -150,7 +151,7 @@ func (c *compiler) passesBy(h Host, v *unstructured.Unstructured, subsets map[st
 
 // copiesOf are the full names of the hosts that copies go to.
 func copiesOf(v *unstructured.Unstructured) (out []string) {
-	for _, route := range mapsIn(specOf(v), "http") {
+	for _, route := range fields.Maps(specOf(v), "http") {
 		for _, to := range mirrorsOf(route) {
 			out = append(out, istioName(str(to, "host"), v.GetNamespace()))
 		}
@@ -226,7 +227,7 @@ func proveGatewayRouted(c *compiler, s scenario.Step) []Proof {
 		own = append(own, strings.TrimSuffix(name+"."+c.opts.Marker, "."))
 	}
 	comes := never
-	routes := mapsIn(specOf(v), "http")
+	routes := fields.Maps(specOf(v), "http")
 	for i, reach := range reaches(routes, c.opts.Request) {
 		name := nameOf(routes[i])
 		if !slices.ContainsFunc(own, func(o string) bool { return isOwnRule(o, name, c.opts.Marker) }) {

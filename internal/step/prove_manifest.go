@@ -7,6 +7,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"squall/internal/fields"
 	"squall/internal/gatewayapi"
 	"squall/internal/scenario"
 )
@@ -59,7 +60,7 @@ func (c *compiler) proveObject(before, u *unstructured.Unstructured) []Proof {
 	case security + "/AuthorizationPolicy":
 		spec := specOf(u)
 		return c.proveAccess(access{
-			name: u.GetName(), workload: selectorOf(u), action: str(spec, "action"), denyAll: len(mapsIn(spec, "rules")) == 0,
+			name: u.GetName(), workload: selectorOf(u), action: str(spec, "action"), denyAll: len(fields.Maps(spec, "rules")) == 0,
 			dryRun: u.GetAnnotations()[dryRun] == "true",
 		})
 	case networking + "/Gateway":
@@ -147,7 +148,7 @@ func policiesOf(u *unstructured.Unstructured) map[string]map[string]any {
 	if policy, ok := specOf(u)["trafficPolicy"].(map[string]any); ok {
 		out[""] = policy
 	}
-	for _, s := range mapsIn(specOf(u), "subsets") {
+	for _, s := range fields.Maps(specOf(u), "subsets") {
 		if policy, ok := s["trafficPolicy"].(map[string]any); ok {
 			out[str(s, "name")] = policy
 		}

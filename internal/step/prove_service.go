@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"squall/internal/fields"
 )
 
 // edge is whose requests the rules of a VirtualService are for, as far as proofs look at them.
@@ -25,7 +27,7 @@ func (c *compiler) edgesOf(u *unstructured.Unstructured) []edge {
 		if slices.ContainsFunc(c.selectorsOf(u), c.targetsGateway) {
 			e.request = c.opts.Request
 		}
-		for _, route := range mapsIn(specOf(u), "http") {
+		for _, route := range fields.Maps(specOf(u), "http") {
 			for _, name := range destinationsOf(route, u.GetNamespace()) {
 				if h, ok := c.set.Resolve(name, c.opts.Namespace); ok {
 					e.host = h
@@ -68,7 +70,7 @@ func (c *compiler) selectorsOf(u *unstructured.Unstructured) (out []map[string]s
 // proveService proves what a VirtualService does that it did not do before; before may be nil.
 func (c *compiler) proveService(before, u *unstructured.Unstructured) (out []Proof) {
 	for _, kind := range []string{"tcp", "tls"} {
-		if list := mapsIn(specOf(u), kind); len(list) > 0 && !sameIn(before, u, kind) {
+		if list := fields.Maps(specOf(u), kind); len(list) > 0 && !sameIn(before, u, kind) {
 			c.state(u.GetKind()+" %s: Squall has no proof of routes for %s", u.GetName(), kind)
 		}
 	}
@@ -92,7 +94,7 @@ func oldRoute(before *unstructured.Unstructured, route map[string]any) map[strin
 	if before == nil {
 		return nil
 	}
-	for _, old := range mapsIn(specOf(before), "http") {
+	for _, old := range fields.Maps(specOf(before), "http") {
 		if reflect.DeepEqual(old["match"], route["match"]) {
 			return old
 		}
@@ -107,7 +109,7 @@ func sameIn(before, u *unstructured.Unstructured, field string) bool {
 // sameWays says whether requests take the same ways as before.
 func sameWays(before, u *unstructured.Unstructured) bool {
 	ways := func(u *unstructured.Unstructured) (out []any) {
-		for _, route := range mapsIn(specOf(u), "http") {
+		for _, route := range fields.Maps(specOf(u), "http") {
 			out = append(out, route["match"], route["route"])
 		}
 		return out
@@ -118,7 +120,7 @@ func sameWays(before, u *unstructured.Unstructured) bool {
 // proveFaults proves the faults and mirrors that are new. A fault on a route that the load does not take is stated, and its
 // proof is in c.missed.
 func (c *compiler) proveFaults(e edge, before, u *unstructured.Unstructured) (out []Proof) {
-	routes := mapsIn(specOf(u), "http")
+	routes := fields.Maps(specOf(u), "http")
 	var done []string
 	for i, reach := range reaches(routes, e.request) {
 		old, route := oldRoute(before, routes[i]), routes[i]
@@ -151,8 +153,8 @@ func mirrorsOf(route map[string]any) (out []map[string]any) {
 	if to, ok := route["mirror"].(map[string]any); ok {
 		out = append(out, to)
 	}
-	for _, m := range mapsIn(route, "mirrors") {
-		out = append(out, child(m, "destination"))
+	for _, m := range fields.Maps(route, "mirrors") {
+		out = append(out, fields.Child(m, "destination"))
 	}
 	return out
 }
@@ -165,7 +167,7 @@ func (c *compiler) stateLimits(h Host, before, u *unstructured.Unstructured) {
 	}
 	proven := []string{"match", "name", "route", "fault", "mirror", "mirrors", "mirrorPercentage", "mirrorPercent", "mirror_percent"}
 	said := map[string]bool{}
-	for _, route := range mapsIn(specOf(u), "http") {
+	for _, route := range fields.Maps(specOf(u), "http") {
 		old := oldRoute(before, route)
 		for field, value := range route {
 			if slices.Contains(proven, field) || reflect.DeepEqual(old[field], value) {

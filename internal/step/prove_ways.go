@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"squall/internal/fields"
 )
 
 // way is where a route may lead.
@@ -32,12 +34,12 @@ func (c *compiler) waysOf(u *unstructured.Unstructured, request *Request) []way 
 		}
 		out = append(out, way{h, str(to, "subset"), sure})
 	}
-	routes := mapsIn(specOf(u), "http")
+	routes := fields.Maps(specOf(u), "http")
 	for i, reach := range reaches(routes, request) {
 		if reach == never {
 			continue
 		}
-		list := mapsIn(routes[i], "route")
+		list := fields.Maps(routes[i], "route")
 		for _, d := range list {
 			if len(list) == 1 || weightOf(d) > 0 {
 				to, _ := d["destination"].(map[string]any)

@@ -3,6 +3,8 @@ package step
 import (
 	"net/url"
 	"strings"
+
+	"squall/internal/fields"
 )
 
 // reach says whether a request comes to a route.
@@ -46,7 +48,7 @@ func fitsRoute(route map[string]any, request *Request) reach {
 		return maybe
 	}
 	best := never
-	for _, m := range mapsIn(route, "match") {
+	for _, m := range fields.Maps(route, "match") {
 		switch fitsMatch(m, request) {
 		case always:
 			return always

@@ -7,6 +7,7 @@ import (
 
 	networkingv1 "istio.io/api/networking/v1"
 
+	"squall/internal/fields"
 	"squall/internal/scenario"
 )
 
@@ -45,7 +46,7 @@ func abort(c *compiler, s scenario.Step) {
 func (c *compiler) fault(h Host, match *scenario.Match, field string, value map[string]any) {
 	c.apart(h)
 	c.route(h, edit{match: match, apply: func(route map[string]any) {
-		child(route, "fault")[field] = copyOf(value)
+		fields.Child(route, "fault")[field] = copyOf(value)
 	}})
 }
 
@@ -148,14 +149,14 @@ func weights(c *compiler, s scenario.Step) {
 
 // split replaces the route's destinations by the subsets; what the route has for a subset stays with it.
 func split(route map[string]any, subsets []string, shares map[string]scenario.Share) {
-	old := mapsIn(route, "route")
+	old := fields.Maps(route, "route")
 	var out []map[string]any
 	for _, name := range subsets {
-		first := child(copyOf(old[0]), "destination")
+		first := fields.Child(copyOf(old[0]), "destination")
 		first["subset"] = name
 		to := map[string]any{"destination": first}
 		for _, d := range old {
-			if str(child(d, "destination"), "subset") == name {
+			if str(fields.Child(d, "destination"), "subset") == name {
 				to = copyOf(d)
 			}
 		}

@@ -7,6 +7,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"squall/internal/fields"
 	"squall/internal/scenario"
 )
 
@@ -44,7 +45,7 @@ func (e edit) reaches(route map[string]any) bool {
 // destinationsOf are the full names of the hosts that the route leads to.
 func destinationsOf(route map[string]any, namespace string) []string {
 	var out []string
-	for _, d := range mapsIn(route, "route") {
+	for _, d := range fields.Maps(route, "route") {
 		to, _ := d["destination"].(map[string]any)
 		if name := istioName(str(to, "host"), namespace); !slices.Contains(out, name) {
 			out = append(out, name)
@@ -81,7 +82,7 @@ func (c *compiler) register(u *unstructured.Unstructured, e edit) {
 // leadingTo are the VirtualServices by which gateways lead to the host.
 func (c *compiler) leadingTo(h Host) []*unstructured.Unstructured {
 	return slices.DeleteFunc(c.set.list(networking, "VirtualService"), func(u *unstructured.Unstructured) bool {
-		return !isForGateways(u) || !slices.ContainsFunc(mapsIn(specOf(u), "http"), func(route map[string]any) bool {
+		return !isForGateways(u) || !slices.ContainsFunc(fields.Maps(specOf(u), "http"), func(route map[string]any) bool {
 			return slices.Contains(destinationsOf(route, u.GetNamespace()), h.FQDN)
 		})
 	})
@@ -91,7 +92,7 @@ func (c *compiler) leadingTo(h Host) []*unstructured.Unstructured {
 func (c *compiler) gatewayServices(h Host) []*unstructured.Unstructured {
 	out := c.leadingTo(h)
 	for _, u := range out {
-		for _, route := range mapsIn(specOf(u), "http") {
+		for _, route := range fields.Maps(specOf(u), "http") {
 			if hosts := destinationsOf(route, u.GetNamespace()); len(hosts) > 1 && slices.Contains(hosts, h.FQDN) {
 				c.problem("host", fmt.Sprintf("the route %s of the VirtualService %s leads from a gateway to other hosts too", nameOf(route), u.GetName()),
 					"give each host a route of its own")
@@ -184,7 +185,7 @@ func (c *compiler) canRoute(h Host, u *unstructured.Unstructured) bool {
 			return false
 		}
 	}
-	routes := mapsIn(specOf(u), "http")
+	routes := fields.Maps(specOf(u), "http")
 	if !slices.ContainsFunc(routes, hasDestinations) {
 		c.problem("host", fmt.Sprintf("the VirtualService %s has no HTTP route with destinations", u.GetName()), "")
 		return false
@@ -206,8 +207,8 @@ func (c *compiler) finishRoutes() {
 }
 
 func (r *routing) rewrite(c *compiler) {
-	spec := child(r.object.Object, "spec")
-	routes := mapsIn(spec, "http")
+	spec := fields.Child(r.object.Object, "spec")
+	routes := fields.Maps(spec, "http")
 	for _, e := range r.edits {
 		if e.match == nil {
 			applyToAll(routes, e)
@@ -300,7 +301,7 @@ func (r *routing) narrowed(c *compiler, route map[string]any, first bool, reache
 // copyFor is the route narrowed to the step's match; nil when no request can fit both, or when that cannot be told, which
 // was reported.
 func (r *routing) copyFor(c *compiler, route map[string]any, e edit) map[string]any {
-	conditions, conflict := conjunction(mapsIn(route, "match"), matchFields(e.match))
+	conditions, conflict := conjunction(fields.Maps(route, "match"), matchFields(e.match))
 	if conflict != "" {
 		what := fmt.Sprintf("the route %s of the VirtualService %s matches on %s already", nameOf(route), r.object.GetName(), conflict)
 		c.problems = append(c.problems, e.step.Problem("match."+conflict, what, "change that route by a manifest"))
