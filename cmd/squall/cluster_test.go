@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"k8s.io/client-go/tools/clientcmd"
-
 	"squall/internal/mesh"
 	"squall/internal/record"
 	"squall/internal/run"
@@ -139,14 +137,7 @@ func TestDoctorOfAnAPIWithoutIstio(t *testing.T) {
 func TestRollbackExpired(t *testing.T) {
 	atRoot(t)
 	server, kubeconfig := api(t)
-	cfg, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
-	if err != nil {
-		t.Fatal(err)
-	}
-	objects, err := mesh.NewObjects(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
+	objects := objectsOf(t, kubeconfig)
 	leave := func(id, namespace string, ends time.Time) {
 		for _, u := range []string{"{apiVersion: v1, kind: Namespace, metadata: {name: " + namespace + "}}",
 			"{apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: " + namespace + "}}"} {

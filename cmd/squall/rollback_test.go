@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,11 +12,11 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/yaml"
 
 	"squall/internal/check"
 	"squall/internal/kubeapi"
+	"squall/internal/kubeapi/kubeapitest"
 	"squall/internal/mesh"
 	"squall/internal/proc"
 	"squall/internal/record"
@@ -105,20 +104,22 @@ func makeChanges(dir, kubeconfig string) error {
 func api(t *testing.T) (server *kubeapi.Server, kubeconfig string) {
 	t.Helper()
 	server = kubeapi.New(kubeapi.Options{})
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	url := kubeapitest.Serve(t, server)
+	return server, write(t, filepath.Join(t.TempDir(), "kubeconfig"), string(server.Kubeconfig(url, "squall")))
+}
+
+// objectsOf are those of the API that a kubeconfig leads to.
+func objectsOf(t *testing.T, kubeconfig string) *mesh.Objects {
+	t.Helper()
+	cfg, err := mesh.Connect(kubeconfig, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(ctx, l) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-served; err != nil {
-			t.Error(err)
-		}
-	})
-	return server, write(t, filepath.Join(t.TempDir(), "kubeconfig"), string(server.Kubeconfig("http://"+l.Addr().String(), "squall")))
+	objects, err := mesh.NewObjects(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return objects
 }
 
 // snapshot is all that the API holds, less what it counts itself.
@@ -188,14 +189,7 @@ func killRun(t *testing.T, reports, kubeconfig string) (id string) {
 func TestRollbackThroughTheAPI(t *testing.T) {
 	atRoot(t)
 	server, kubeconfig := api(t)
-	cfg, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
-	if err != nil {
-		t.Fatal(err)
-	}
-	objects, err := mesh.NewObjects(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
+	objects := objectsOf(t, kubeconfig)
 	if _, err := objects.Apply(t.Context(), mesh.Namespace("squall")); err != nil {
 		t.Fatal(err)
 	}

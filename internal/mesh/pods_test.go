@@ -3,7 +3,6 @@ package mesh
 import (
 	"context"
 	"errors"
-	"net"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +19,7 @@ import (
 	k8stesting "k8s.io/client-go/testing"
 
 	"squall/internal/kubeapi"
+	"squall/internal/kubeapi/kubeapitest"
 )
 
 // cluster is an in-memory API with a workload of one pod, and no kubelet: the test plays it.
@@ -32,18 +32,7 @@ type cluster struct {
 
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	served := make(chan error, 1)
-	go func() { served <- kubeapi.New(kubeapi.Options{}).Serve(t.Context(), l) }()
-	t.Cleanup(func() {
-		if err := <-served; err != nil {
-			t.Error(err)
-		}
-	})
-	o, err := NewObjects(&rest.Config{Host: "http://" + l.Addr().String(), QPS: -1})
+	o, err := NewObjects(&rest.Config{Host: kubeapitest.Serve(t, kubeapi.New(kubeapi.Options{})), QPS: -1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,7 +3,6 @@ package run
 import (
 	"encoding/json"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -17,6 +16,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"squall/internal/kubeapi"
+	"squall/internal/kubeapi/kubeapitest"
 	"squall/internal/mesh"
 )
 
@@ -29,18 +29,7 @@ type api struct {
 
 func newAPI(t *testing.T) *api {
 	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	served := make(chan error, 1)
-	go func() { served <- kubeapi.New(kubeapi.Options{}).Serve(t.Context(), l) }()
-	t.Cleanup(func() {
-		if err := <-served; err != nil {
-			t.Error(err)
-		}
-	})
-	cfg := &rest.Config{Host: "http://" + l.Addr().String(), QPS: -1}
+	cfg := &rest.Config{Host: kubeapitest.Serve(t, kubeapi.New(kubeapi.Options{})), QPS: -1}
 	o, err := mesh.NewObjects(cfg)
 	if err != nil {
 		t.Fatal(err)
