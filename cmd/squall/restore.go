@@ -66,17 +66,7 @@ func (k *killed) restore(ctx context.Context, journal *run.Journal, out *restore
 	if err == nil && len(left) == 0 {
 		k.man.Rollback.Objects = "ok"
 	}
-	still := map[int]bool{}
-	for _, e := range journal.Open() {
-		still[e.Seq] = true
-	}
-	for i := len(open) - 1; i >= 0; i-- {
-		e := open[i]
-		if still[e.Seq] {
-			continue
-		}
-		out.Undone = append(out.Undone, e.Done())
-	}
+	out.Undone = append(out.Undone, journal.Done(open)...)
 	switch {
 	case len(k.man.Rollback.Errors) > 0 || len(left) > 0:
 		out.Text = "the rollback failed; run 'squall rollback' again when the cause is gone"

@@ -35,9 +35,9 @@ type Entry struct {
 // Journal is the write-ahead log of undos. An entry is on disk before the change it undoes is sent, so that a run that was
 // killed at any moment can be rolled back from the file alone.
 type Journal struct {
-	f    *os.File
-	end  int64 // where the next entry begins
-	torn bool  // what is behind end could not be cut off
+	f    *os.File // nil: it is kept in memory alone
+	end  int64    // where the next entry begins
+	torn bool     // what is behind end could not be cut off
 	seq  int
 	open []Entry // not undone, in the order they were made
 	// Holder undoes what was stopped; nil where nothing can be.
@@ -125,6 +125,10 @@ func (j *Journal) Add(phase, step string, ref mesh.Ref, before *unstructured.Uns
 // write appends an entry. One that is not wholly on disk is cut off again: a line that was torn in the middle of the file would
 // spoil those after it.
 func (j *Journal) write(e Entry) error {
+	if j.f == nil {
+		j.note(e)
+		return nil
+	}
 	if j.torn {
 		return fmt.Errorf("%s ends in a torn line after an earlier error", j.f.Name())
 	}
@@ -148,6 +152,17 @@ func (j *Journal) write(e Entry) error {
 
 // Open lists the undos that were not done, in the order in which the changes were made.
 func (j *Journal) Open() []Entry { return slices.Clone(j.open) }
+
+// Done says of those of the entries that are not open any more what their undo did, the last first.
+func (j *Journal) Done(entries []Entry) []string {
+	var out []string
+	for _, e := range slices.Backward(entries) {
+		if !slices.ContainsFunc(j.open, func(o Entry) bool { return o.Seq == e.Seq }) {
+			out = append(out, e.Done())
+		}
+	}
+	return out
+}
 
 // Close closes the file.
 func (j *Journal) Close() error { return j.f.Close() }

@@ -133,8 +133,8 @@ func pack(e Entry) ([]byte, error) {
 	return out.Bytes(), err
 }
 
-// unpackMirror reads the open entries from the Secrets of a run, in any order.
-func unpackMirror(parts []*unstructured.Unstructured) ([]Entry, error) {
+// unpackMirror reads the journal from the Secrets of a run, in any order.
+func unpackMirror(parts []*unstructured.Unstructured) (*Journal, error) {
 	parts = slices.Clone(parts)
 	number := func(u *unstructured.Unstructured) int {
 		n, _ := strconv.Atoi(u.GetLabels()[partLabel]) // what is none was not written by Squall, and is found out below
@@ -158,7 +158,7 @@ func unpackMirror(parts []*unstructured.Unstructured) ([]Entry, error) {
 	}
 	j := &Journal{}
 	if len(data) == 0 {
-		return nil, nil
+		return j, nil
 	}
 	z, err := gzip.NewReader(bytes.NewReader(data))
 	if err != nil {
@@ -168,7 +168,7 @@ func unpackMirror(parts []*unstructured.Unstructured) ([]Entry, error) {
 	for {
 		line, err := lines.ReadBytes('\n')
 		if errors.Is(err, io.EOF) && len(line) == 0 {
-			return j.open, nil
+			return j, nil
 		}
 		var e Entry
 		if err == nil {

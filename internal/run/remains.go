@@ -56,26 +56,19 @@ func FindRemains(ctx context.Context, o *mesh.Objects, namespace string) (all []
 // Undo makes every object that the run changed what it was before, by the copy of the journal, and deletes what the run created. It goes
 // on after an error; done are what was taken back. The namespaces, and with them the journal, stay when something could not be.
 func (r *Remains) Undo(ctx context.Context, o *mesh.Objects) (done []string, err error) {
-	open, err := unpackMirror(r.journal)
+	journal, err := unpackMirror(r.journal)
 	if err != nil {
 		return nil, err
 	}
-	var errs []error
+	open := journal.Open()
 	covered := map[identity]bool{}
-	journal := &Journal{}
-	for _, e := range slices.Backward(open) {
+	for _, e := range open {
 		if e.Deed == nil {
 			covered[identify(e.Ref)] = true
 		}
-		if isNamespace(e) {
-			continue
-		}
-		if err := journal.undo(ctx, o, e); err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		done = append(done, e.Done())
 	}
+	errs := []error{journal.Undo(ctx, o, func(e Entry) bool { return !isNamespace(e) })}
+	done = journal.Done(open)
 	var namespaces []mesh.Ref
 	for _, u := range r.objects {
 		ref := mesh.RefOf(u)

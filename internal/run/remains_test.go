@@ -164,9 +164,12 @@ func TestMirrorInParts(t *testing.T) {
 	}
 	parts := a.remains()[0].journal
 	slices.Reverse(parts)
-	open, err := unpackMirror(parts)
-	if err != nil || len(open) != 5 || open[4].Before == nil {
-		t.Fatalf("%d open, %v", len(open), err)
+	j, err := unpackMirror(parts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if open := j.Open(); len(open) != 5 || open[4].Before == nil {
+		t.Fatalf("%d open", len(open))
 	}
 	if _, err := unpackMirror(parts[:len(parts)-1]); err == nil || !strings.Contains(err.Error(), "is missing") {
 		t.Error(err)
