@@ -123,11 +123,7 @@ func (f *clusterFlags) cluster(images pairs, plans []*engine.Compiled) (*engine.
 	if err != nil {
 		return nil, err
 	}
-	mapping := map[string]string{}
-	for name, to := range images {
-		mapping[image.Name(name)] = to
-	}
-	c := &engine.Cluster{Target: target, Access: access, TTL: f.ttl, Image: func(ref string) string { return image.Resolve(mapping, ref) }}
+	c := &engine.Cluster{Target: target, Access: access, TTL: f.ttl, Images: byName(images)}
 	policy := f.policy()
 	var errs []error
 	for _, k := range plans {
@@ -138,7 +134,7 @@ func (f *clusterFlags) cluster(images pairs, plans []*engine.Compiled) (*engine.
 		if err != nil {
 			return nil, err
 		}
-		errs = append(errs, policy.Judge(target, intent), pullable(k, mapping))
+		errs = append(errs, policy.Judge(target, intent), pullable(k, c.Images))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, invalid(err)

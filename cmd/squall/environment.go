@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 
 	"squall/internal/engine"
 	"squall/internal/image"
@@ -35,6 +36,15 @@ func (a *app) bring(ctx context.Context, f *runFlags, plans []*engine.Compiled, 
 	return nil
 }
 
+// byName are what stands for images, by the images' names.
+func byName(images pairs) map[string]string {
+	out := map[string]string{}
+	for ref, to := range images {
+		out[image.Name(ref)] = to
+	}
+	return out
+}
+
 // kindCluster is the one in Docker, made ready.
 func (a *app) kindCluster(ctx context.Context, images pairs) (*engine.Cluster, error) {
 	cluster, err := a.ensureKind(ctx, &kindFlags{name: clusterName})
@@ -45,8 +55,6 @@ func (a *app) kindCluster(ctx context.Context, images pairs) (*engine.Cluster, e
 	if err != nil {
 		return nil, err
 	}
-	for name, to := range images {
-		cluster.Images[image.Name(name)] = to
-	}
-	return &engine.Cluster{Target: target, Access: access, Image: func(ref string) string { return image.Resolve(cluster.Images, ref) }}, nil
+	maps.Copy(cluster.Images, byName(images))
+	return &engine.Cluster{Target: target, Access: access, Images: cluster.Images}, nil
 }

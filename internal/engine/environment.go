@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"squall/internal/image"
 	"squall/internal/mesh"
 	"squall/internal/mesh/kube"
 	"squall/internal/mesh/local"
@@ -30,8 +31,8 @@ func isLocal(env string) bool { return env == "" || env == Local }
 type Cluster struct {
 	Target mesh.Target
 	Access mesh.Access
-	// Image is what stands for an image of the fixtures.
-	Image func(ref string) string
+	// Images are what stands for images of the fixtures, by image.Name.
+	Images map[string]string
 	// TTL is how long after its start a run counts as dead; 0 is its timeout and a margin.
 	TTL time.Duration
 }
@@ -69,7 +70,7 @@ func (k *Compiled) cluster(c *Cluster) (*kube.Mesh, error) {
 		ttl = time.Duration(k.Scenario.Spec.Timeout) + expiryMargin
 	}
 	return kube.New(kube.Options{
-		Name: k.env, Config: c.Access, Namespaces: k.Plan.ProxyNamespaces(), Image: c.Image, RunID: k.RunID, Expires: time.Now().Add(ttl),
-		Actions: k.Plan.ActionKinds(),
+		Name: k.env, Config: c.Access, Namespaces: k.Plan.ProxyNamespaces(), RunID: k.RunID, Expires: time.Now().Add(ttl),
+		Actions: k.Plan.ActionKinds(), Image: func(ref string) string { return image.Resolve(c.Images, ref) },
 	})
 }

@@ -1,10 +1,6 @@
 package mesh
 
 import (
-	"context"
-	"encoding/json"
-	"fmt"
-	"net/url"
 	"strings"
 
 	"squall/internal/record"
@@ -24,40 +20,21 @@ func trafficStats() []string {
 	}
 }
 
-// addUnused adds the stats of the mesh's clusters that the proxy has and that it has not used yet: they are 0.
-func addUnused(ctx context.Context, env Env, pod string, stats record.Stats) error {
-	query := url.Values{"resource": {"dynamic_active_clusters"}, "mask": {"cluster.name,cluster.alt_stat_name"}}
-	body, err := env.Admin(ctx, pod, "GET", "/config_dump?"+query.Encode())
-	if err != nil {
-		return fmt.Errorf("clusters of the proxy of %s: %w", pod, err)
-	}
-	var dump struct {
-		Configs []struct {
-			Cluster struct {
-				Name     string `json:"name"`
-				StatName string `json:"alt_stat_name"`
-			} `json:"cluster"`
-		} `json:"configs"`
-	}
-	if err := json.Unmarshal(body, &dump); err != nil {
-		return fmt.Errorf("clusters of the proxy of %s: %w", pod, err)
-	}
-	for _, c := range dump.Configs {
-		name := c.Cluster.Name
-		if !strings.HasPrefix(name, "outbound|") && !strings.HasPrefix(name, "inbound|") {
-			continue // a stats matcher may drop those of others
+// addUnused adds the stats of the mesh's clusters that the proxy has and that it has not used yet: they are 0. Those that it has are known
+// by their membership, which Envoy counts from the beginning. Of other clusters a stats matcher may drop the rest.
+func addUnused(stats record.Stats) {
+	for name := range stats {
+		cluster, ok := strings.CutSuffix(name, ".membership_total")
+		if !ok || !strings.HasPrefix(cluster, "cluster.outbound|") && !strings.HasPrefix(cluster, "cluster.inbound|") {
+			continue
 		}
-		if c.Cluster.StatName != "" {
-			name = c.Cluster.StatName
-		}
-		if _, used := stats["cluster."+name+".upstream_rq_total"]; used {
+		if _, used := stats[cluster+".upstream_rq_total"]; used {
 			continue
 		}
 		for _, s := range trafficStats() {
-			if _, had := stats["cluster."+name+"."+s]; !had {
-				stats["cluster."+name+"."+s] = 0
+			if _, had := stats[cluster+"."+s]; !had {
+				stats[cluster+"."+s] = 0
 			}
 		}
 	}
-	return nil
 }

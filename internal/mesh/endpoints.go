@@ -55,22 +55,16 @@ func awaitSlices(ctx context.Context, o *Objects, s *unstructured.Unstructured, 
 		if err != nil {
 			return fmt.Errorf("watch endpoints of %s: %w", RefOf(s), err)
 		}
-		select {
-		case <-w.ResultChan():
-			w.Stop()
-		case <-ctx.Done():
-			w.Stop()
-			return fmt.Errorf("%s has %d endpoints, not %d: %w", RefOf(s), have, want, context.Cause(ctx))
+		if err := nextEvent(ctx, w); err != nil {
+			return fmt.Errorf("%s has %d endpoints, not %d: %w", RefOf(s), have, want, err)
 		}
 	}
 }
 
 func readyPods(pods []corev1.Pod) (n int) {
 	for i := range pods {
-		for _, c := range pods[i].Status.Conditions {
-			if c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue && pods[i].DeletionTimestamp == nil {
-				n++
-			}
+		if pods[i].DeletionTimestamp == nil && IsReady(&pods[i]) {
+			n++
 		}
 	}
 	return n
@@ -90,13 +84,16 @@ func mostAddresses(slices []discoveryv1.EndpointSlice) (most int) {
 func readyAddresses(slices []discoveryv1.EndpointSlice) (out []string) {
 	for _, s := range slices {
 		for _, e := range s.Endpoints {
-			if e.Conditions.Ready == nil || *e.Conditions.Ready {
+			if serves(e) {
 				out = append(out, e.Addresses...)
 			}
 		}
 	}
 	return out
 }
+
+// serves says whether an endpoint is ready; one that does not say so is.
+func serves(e discoveryv1.Endpoint) bool { return e.Conditions.Ready == nil || *e.Conditions.Ready }
 
 // AwaitEndpoints waits until each proxy that knows a service of the namespace would send to exactly the service's ready
 // endpoints.

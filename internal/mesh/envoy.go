@@ -35,7 +35,8 @@ func Stats(ctx context.Context, env Env, pod string) (record.Stats, error) {
 	if err != nil {
 		return nil, err
 	}
-	return out, addUnused(ctx, env, pod, out)
+	addUnused(out)
+	return out, nil
 }
 
 func readStats(ctx context.Context, env Env, pod string, query url.Values) (record.Stats, error) {

@@ -193,20 +193,9 @@ func putBack(ctx context.Context, c dynamic.ResourceInterface, before *unstructu
 		if !apierrors.IsConflict(err) && !apierrors.IsAlreadyExists(err) && !apierrors.IsNotFound(err) || try == restoreTries {
 			return err
 		}
-		if err := pause(ctx, time.Duration(try)*restorePause); err != nil { // a controller that follows the change writes its status
+		if err := Pause(ctx, time.Duration(try)*restorePause); err != nil { // a controller that follows the change writes its status
 			return err
 		}
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
 	}
 }
 

@@ -2,7 +2,6 @@ package mesh
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -11,7 +10,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/types"
 )
 
 // Claim is somebody's ownership of an object, or of some of its fields.
@@ -69,22 +67,8 @@ func (o *Objects) Free(ctx context.Context, u *unstructured.Unstructured, s Stam
 
 // pretend asks the API what the object would be if the apply overruled everybody. Nothing is changed.
 func (o *Objects) pretend(ctx context.Context, u *unstructured.Unstructured) (*unstructured.Unstructured, error) {
-	c, err := o.resource(ctx, RefOf(u))
-	if err != nil {
-		return nil, err
-	}
-	body, err := json.Marshal(Authored(u))
-	if err != nil {
-		return nil, fmt.Errorf("apply %s: %w", RefOf(u), err)
-	}
 	force := true
-	got, err := c.Patch(ctx, u.GetName(), types.ApplyPatchType, body, metav1.PatchOptions{
-		FieldManager: FieldManager, Force: &force, DryRun: []string{metav1.DryRunAll}, FieldValidation: metav1.FieldValidationStrict,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("apply %s: %w", RefOf(u), err)
-	}
-	return got, nil
+	return o.apply(ctx, u, metav1.PatchOptions{Force: &force, DryRun: []string{metav1.DryRunAll}})
 }
 
 // claimsOn are those on the whole object.

@@ -14,6 +14,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
 )
 
 // Workload is a Deployment.
@@ -97,13 +98,18 @@ func (o *Objects) Evict(ctx context.Context, w Workload, p *corev1.Pod) error {
 
 // nextPod returns when a pod of those that were listed has changed.
 func (o *Objects) nextPod(ctx context.Context, w Workload, at metav1.ListOptions) error {
-	watch, err := o.Kube.CoreV1().Pods(w.Namespace).Watch(ctx, at)
+	pods, err := o.Kube.CoreV1().Pods(w.Namespace).Watch(ctx, at)
 	if err != nil {
 		return fmt.Errorf("watch pods of %s: %w", w, err)
 	}
-	defer watch.Stop()
+	return nextEvent(ctx, pods)
+}
+
+// nextEvent returns at the watch's next event, or with the cause when ctx ends before, and stops the watch.
+func nextEvent(ctx context.Context, w watch.Interface) error {
+	defer w.Stop()
 	select {
-	case <-watch.ResultChan():
+	case <-w.ResultChan():
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
@@ -130,7 +136,7 @@ func (o *Objects) AwaitReplaced(ctx context.Context, w Workload, gone []types.UI
 				ready++
 			}
 		}
-		if want := wantedOf(d); left == 0 && ready >= want {
+		if want := int(wantedOf(d)); left == 0 && ready >= want {
 			return nil
 		} else if err := o.nextPod(ctx, w, at); err != nil {
 			return fmt.Errorf("%s: %d of the pods are still there, %d of %d others are ready: %w", w, left, ready, want, err)
@@ -138,11 +144,12 @@ func (o *Objects) AwaitReplaced(ctx context.Context, w Workload, gone []types.UI
 	}
 }
 
-func wantedOf(d *appsv1.Deployment) int {
+// wantedOf is how many pods a Deployment asks for.
+func wantedOf(d *appsv1.Deployment) int32 {
 	if d.Spec.Replicas == nil {
 		return 1
 	}
-	return int(*d.Spec.Replicas)
+	return *d.Spec.Replicas
 }
 
 // AwaitWorkload waits until the workload has as many ready pods as it asks for.

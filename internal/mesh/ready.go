@@ -13,6 +13,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
@@ -92,10 +93,7 @@ func nextChange(ctx context.Context, o *Objects, namespace, deployments, pods st
 func unready(list []appsv1.Deployment) (waiting []string, failed error) {
 	for i := range list {
 		d := &list[i]
-		want := int32(1)
-		if d.Spec.Replicas != nil {
-			want = *d.Spec.Replicas
-		}
+		want := wantedOf(d)
 		for _, c := range d.Status.Conditions {
 			if c.Type == appsv1.DeploymentProgressing && c.Status == corev1.ConditionFalse && d.Status.ObservedGeneration >= d.Generation {
 				failed = errors.Join(failed, fmt.Errorf("deployment %s: %s: %s", d.Name, c.Reason, c.Message))
@@ -205,13 +203,13 @@ func AnyEndpoint(ctx context.Context, o *Objects, namespace, host, port string) 
 			name = p.Name
 		}
 	}
-	list, err := o.Kube.DiscoveryV1().EndpointSlices(namespace).List(ctx, metav1.ListOptions{LabelSelector: "kubernetes.io/service-name=" + service})
+	list, err := o.Kube.DiscoveryV1().EndpointSlices(namespace).List(ctx, metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=" + service})
 	if err != nil {
 		return "", fmt.Errorf("endpoints of %s: %w", host, err)
 	}
 	for _, s := range list.Items {
 		for _, e := range s.Endpoints {
-			if e.Conditions.Ready != nil && !*e.Conditions.Ready {
+			if !serves(e) {
 				continue
 			}
 			for _, p := range s.Ports {

@@ -53,14 +53,22 @@ func again[T any](ctx context.Context, o *Objects, try func() (T, error)) (T, er
 			o.reached.Store(false)
 			return out, &GoneError{n, time.Since(start), err}
 		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
+		if Pause(ctx, wait) != nil {
 			return out, &GoneError{n, time.Since(start), err}
-		case <-timer.C:
 		}
 		pause = min(2*pause, retryMost)
+	}
+}
+
+// Pause returns after d, or with the cause when ctx ends before. It is for the time between two tries of what cannot tell when to try again.
+func Pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
 

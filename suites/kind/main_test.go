@@ -9,6 +9,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -71,10 +72,8 @@ func (s *suite) up(ctx context.Context, cfg *envconf.Config) (context.Context, e
 	if err != nil {
 		return ctx, fmt.Errorf("SQUALL_IMAGES: %w", err)
 	}
-	for name, to := range images {
-		c.Images[name] = to
-	}
-	s.kind = &engine.Cluster{Target: target, Access: access, Image: func(ref string) string { return image.Resolve(c.Images, ref) }}
+	maps.Copy(c.Images, images)
+	s.kind = &engine.Cluster{Target: target, Access: access, Images: c.Images}
 	s.tools, err = toolchain.Ensure(ctx, toolchain.Options{Root: s.root, Progress: toolchain.Lines(os.Stderr)})
 	return ctx, err
 }

@@ -34,14 +34,12 @@ func TestScenarios(t *testing.T) {
 	delete(out, "upstream") // of TestUpstream
 	for _, s := range list {
 		if why, ok := out[s.Name]; ok {
-			t.Logf("%s is left out: %s", s.Name, why)
-			kind.agreed.leftOut = append(kind.agreed.leftOut, s.Name+": "+why)
+			kind.agreed.leaveOut(t, s.Name, why)
 			delete(out, s.Name)
 			continue
 		}
 		if why := unavailable(t, s.File); why != nil {
-			t.Logf("%s is not available on kind: %v", s.Name, why)
-			kind.agreed.leftOut = append(kind.agreed.leftOut, s.Name+": "+why.Error())
+			kind.agreed.leaveOut(t, s.Name, why.Error())
 			continue
 		}
 		kind.env.Test(t, feature(s))

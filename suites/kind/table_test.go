@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"testing"
 	"time"
 
 	"sigs.k8s.io/e2e-framework/pkg/envconf"
@@ -29,6 +30,14 @@ func (t *table) add(c parity.Comparison) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.rows = append(t.rows, c)
+}
+
+// leaveOut says, here and in the table, that something is not run.
+func (t *table) leaveOut(test *testing.T, name, why string) {
+	test.Logf("%s: left out: %s", name, why)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.leftOut = append(t.leftOut, name+": "+why)
 }
 
 // time notes how long a run took.

@@ -66,7 +66,7 @@ func (m *Mesh) examineNamespace(ctx context.Context, name string) Finding {
 		f.Detail = fmt.Sprintf("made by run %s, until %s", ns.Labels[mesh.RunIDLabel], ns.Annotations[mesh.ExpiresAnnotation])
 		return f
 	}
-	f.Err = m.injected(ctx)
+	f.Err = injects(ns)
 	f.Detail = "injects sidecars"
 	if rev := ns.Labels["istio.io/rev"]; rev != "" {
 		f.Detail += " of revision " + rev

@@ -44,12 +44,8 @@ func (f *follower) run(ctx context.Context) error {
 		if attempt++; attempt > followAttempts {
 			return fmt.Errorf("log of the proxy of %s: %w", f.key, errors.Join(err, errors.New("it ends although the pod lives")))
 		}
-		pause := time.NewTimer(followPause)
-		select {
-		case <-pause.C:
-		case <-ctx.Done():
-			pause.Stop()
-			return nil
+		if mesh.Pause(ctx, followPause) != nil {
+			return nil //nolint:nilerr // who ended the context knows why
 		}
 	}
 }

@@ -23,7 +23,7 @@ func (m *Mesh) Debug(ctx context.Context, path string) ([]byte, error) {
 	var answers [][]byte
 	for i := range list.Items {
 		p := &list.Items[i]
-		if p.DeletionTimestamp != nil || !isReady(p) {
+		if p.DeletionTimestamp != nil || !mesh.IsReady(p) {
 			continue
 		}
 		body, err := m.ask(ctx, key{p.Namespace, p.Name}, debugPort, http.MethodGet, path)

@@ -36,8 +36,8 @@ const kindName = "kind"
 
 // Options say which cluster it is, and what a run has to do with.
 type Options struct {
-	Name   string // kind or cluster
-	Config *rest.Config
+	Name   string       // kind or cluster
+	Config *rest.Config // as mesh.Look gives it
 	// Namespaces are those whose pods belong to the run, Istio's root namespace among them where its gateway does.
 	Namespaces []string
 	RunID      string    // is a label of what the run brings
@@ -88,15 +88,12 @@ var (
 
 // New makes an environment that has sent nothing yet.
 func New(opts Options) (*Mesh, error) {
-	config := rest.CopyConfig(opts.Config)
-	config.QPS, config.Burst = -1, 0 // the API server has its own fairness
-	objects, err := mesh.NewObjects(config)
+	objects, err := mesh.NewObjects(opts.Config)
 	if err != nil {
 		return nil, err
 	}
-	opts.Config = config
 	return &Mesh{
-		opts: opts, objects: objects, admins: newTunnels(config, objects.Kube), workers: newTunnels(config, objects.Kube), log: mesh.NewAccessLogs(), failed: make(chan error, 1),
+		opts: opts, objects: objects, admins: newTunnels(opts.Config, objects.Kube), workers: newTunnels(opts.Config, objects.Kube), log: mesh.NewAccessLogs(), failed: make(chan error, 1),
 		cancel: func() {}, pods: map[string]*pod{}, known: make(chan struct{}), bases: map[string]int64{}, versions: map[string]string{},
 	}, nil
 }

@@ -77,7 +77,7 @@ func (m *Mesh) istio(ctx context.Context) error {
 	if len(list.Items) == 0 {
 		return fmt.Errorf("there is no istiod in %s: install Istio, for example with 'istioctl install'", mesh.RootNamespace)
 	}
-	i := slices.IndexFunc(list.Items, func(p corev1.Pod) bool { return isReady(&p) })
+	i := slices.IndexFunc(list.Items, func(p corev1.Pod) bool { return mesh.IsReady(&p) })
 	if i < 0 {
 		return fmt.Errorf("no pod of istiod is ready: 'kubectl -n %s describe pod -l %s' says why", mesh.RootNamespace, istiodSelector)
 	}
@@ -121,13 +121,24 @@ func (m *Mesh) injected(ctx context.Context) error {
 			}
 		case err != nil:
 			return fmt.Errorf("namespace %s: %w", name, err)
-		case ns.DeletionTimestamp != nil && ns.Labels[mesh.ManagedByLabel] == mesh.FieldManager:
-			continue // it is waited for
-		case ns.DeletionTimestamp != nil:
-			return fmt.Errorf("namespace %s is being deleted: try again when it is gone", name)
-		case ns.Labels["istio-injection"] != "enabled" && ns.Labels["istio.io/rev"] == "":
-			return fmt.Errorf("namespace %s does not inject sidecars: 'kubectl label namespace %s istio-injection=enabled', or give another one", name, name)
+		default:
+			if err := injects(ns); err != nil {
+				return err
+			}
 		}
+	}
+	return nil
+}
+
+// injects refuses a namespace whose pods get no sidecars, or that somebody else deletes.
+func injects(ns *corev1.Namespace) error {
+	switch {
+	case ns.DeletionTimestamp != nil && ns.Labels[mesh.ManagedByLabel] == mesh.FieldManager:
+		return nil // it is waited for
+	case ns.DeletionTimestamp != nil:
+		return fmt.Errorf("namespace %s is being deleted: try again when it is gone", ns.Name)
+	case ns.Labels["istio-injection"] != "enabled" && ns.Labels["istio.io/rev"] == "":
+		return fmt.Errorf("namespace %s does not inject sidecars: 'kubectl label namespace %s istio-injection=enabled', or give another one", ns.Name, ns.Name)
 	}
 	return nil
 }

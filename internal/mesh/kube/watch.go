@@ -63,7 +63,7 @@ func (m *Mesh) see(live context.Context, o any, before bool) {
 			m.fail(fmt.Errorf("container %s of pod %s was started again: %s", name, had.key, endOf(p, name)))
 		}
 	}
-	had.restarts, had.node, had.served = restarts, p.Spec.NodeName, had.served || isReady(p)
+	had.restarts, had.node, had.served = restarts, p.Spec.NodeName, had.served || mesh.IsReady(p)
 	if started.IsZero() || had.follows != nil || !slices.Contains(m.opts.Namespaces, p.Namespace) || !instrumented(p) {
 		return
 	}
@@ -118,10 +118,4 @@ func (m *Mesh) forget(o any) {
 	}
 	m.admins.drop(key{p.Namespace, p.Name})
 	m.workers.drop(key{p.Namespace, p.Name})
-}
-
-func isReady(p *corev1.Pod) bool {
-	return slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
-		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
-	})
 }
