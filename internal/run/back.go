@@ -133,7 +133,7 @@ func (r *runner) awaitBack(ctx context.Context) error {
 			known = append(known, p)
 		}
 	}
-	if err := mesh.AwaitConfigs(ctx, r.Env, known, r.before); err != nil {
+	if err := r.awaitConfigs(ctx, known); err != nil {
 		return err
 	}
 	return mesh.AwaitSettled(ctx, r.Env, r.proxies)
