@@ -1,6 +1,6 @@
 # Squall: each target is one line that calls go or a script. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help build scenario scenarios soak falsify tools test test-kind check bench accuracy overhead schema kind-up kind-down clean
+.PHONY: help build scenario scenarios soak falsify tools test test-kind check bench accuracy overhead workers schema kind-up kind-down clean
 
 # Set on the command line alone: shells and systems set variables with these names for other ends.
 NAME =
@@ -54,6 +54,9 @@ accuracy: build ## Measure how near the mesh comes to the percentages of its rul
 
 overhead: build ## Measure what the mesh costs beside none, print the table, and write docs/overhead.md
 	go run ./scripts/figures overhead
+
+workers: build ## Measure a load by one, two and four workers, and write docs/workers.md: make workers ENV=kind
+	go run ./scripts/figures workers --env $(ENV)$(CLUSTER) $(ARGS)
 
 schema: build ## Print the JSON Schema of scenarios
 	bin/squall schema

@@ -1,5 +1,5 @@
-// Command figures measures what the pages docs/accuracy.md and docs/overhead.md say, and writes their tables; that of docs/parity.md it takes from
-// the last make test-kind.
+// Command figures measures what the pages docs/accuracy.md, docs/overhead.md and docs/workers.md say, and writes their tables; that of
+// docs/parity.md it takes from the last make test-kind. Arguments after the page's name go to squall run: workers --env kind.
 package main
 
 import (
@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -43,7 +44,7 @@ func main() {
 	squall := flag.String("squall", "bin/squall", "the program")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, *squall, flag.Arg(0))
+	err := run(ctx, program{*squall, flag.Args()[min(1, flag.NArg()):]}, flag.Arg(0))
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -52,11 +53,13 @@ func main() {
 }
 
 // run measures one page's figures, prints them and writes them.
-func run(ctx context.Context, squall, name string) error {
-	pages := map[string]func(context.Context, string) (string, error){"accuracy": accuracy, "overhead": overhead, "parity": parity}
+func run(ctx context.Context, p program, name string) error {
+	pages := map[string]func(context.Context, program) (string, error){
+		"accuracy": accuracy, "overhead": overhead, "parity": parity, "workers": workers,
+	}
 	measure := pages[name]
 	if measure == nil {
-		return fmt.Errorf("usage: figures accuracy|overhead|parity, not %q", name)
+		return fmt.Errorf("usage: figures accuracy|overhead|parity|workers [ARGS of squall run], not %q", name)
 	}
 	page := "docs/" + name + ".md"
 	text, err := os.ReadFile(page)
@@ -68,7 +71,7 @@ func run(ctx context.Context, squall, name string) error {
 	if !ok || !closed {
 		return fmt.Errorf("%s: no place for the table: write %q and %q", page, begin, end)
 	}
-	table, err := measure(ctx, squall)
+	table, err := measure(ctx, p)
 	if err != nil {
 		return err
 	}
@@ -77,7 +80,7 @@ func run(ctx context.Context, squall, name string) error {
 }
 
 // parity is the table that make test-kind wrote.
-func parity(context.Context, string) (string, error) {
+func parity(context.Context, program) (string, error) {
 	b, err := os.ReadFile("reports/parity.md")
 	if err != nil {
 		return "", fmt.Errorf("%w: make test-kind writes it", err)
@@ -86,13 +89,13 @@ func parity(context.Context, string) (string, error) {
 }
 
 // accuracy measures every rule at several percentages.
-func accuracy(ctx context.Context, squall string) (string, error) {
+func accuracy(ctx context.Context, p program) (string, error) {
 	var table strings.Builder
 	fmt.Fprintf(&table, "Measured on %s.\n\n", time.Now().UTC().Format(time.DateOnly))
 	table.WriteString("| rule | percent | requests | measured | distance | in standard deviations | 99 % interval |\n|---|---|---|---|---|---|---|\n")
 	for _, r := range rules() {
-		for _, p := range []int{1, 10, 33, 50, 90} {
-			f, err := measure(ctx, squall, r, p)
+		for _, percent := range []int{1, 10, 33, 50, 90} {
+			f, err := measure(ctx, p, r, percent)
 			if err != nil {
 				return "", err
 			}
@@ -115,12 +118,12 @@ func rules() []rule {
 }
 
 // measure runs the rule's scenario.
-func measure(ctx context.Context, squall string, r rule, percent int) (figure, error) {
+func measure(ctx context.Context, p program, r rule, percent int) (figure, error) {
 	var flags []string
 	for _, set := range r.set(percent) {
 		flags = append(flags, "--set", set)
 	}
-	result, err := runScenario(ctx, squall, r.scenario, flags...)
+	result, err := p.run(ctx, r.scenario, flags...)
 	if err != nil {
 		return figure{}, err
 	}
@@ -144,13 +147,19 @@ func (f figure) String() string {
 		100**f.measure.Value, 100*distance, distance/math.Sqrt(p*(1-p)/n), 100**f.measure.Lo, 100**f.measure.Hi)
 }
 
-// runScenario runs a scenario. A run that does not pass is an error: its figures would say nothing.
-func runScenario(ctx context.Context, squall, name string, flags ...string) (result check.Result, err error) {
-	args := append([]string{"run", name, "-o", "json"}, flags...)
-	out, err := exec.CommandContext(ctx, squall, args...).Output()
+// program is Squall's and what all its runs are told.
+type program struct {
+	path string
+	args []string
+}
+
+// run runs a scenario. A run that does not pass is an error: its figures would say nothing.
+func (p program) run(ctx context.Context, name string, flags ...string) (result check.Result, err error) {
+	args := slices.Concat([]string{"run", name, "-o", "json"}, p.args, flags)
+	out, err := exec.CommandContext(ctx, p.path, args...).Output()
 	var failed *exec.ExitError
 	if errors.As(err, &failed) {
-		return result, fmt.Errorf("%s %s: %w\n%s", squall, strings.Join(args, " "), err, failed.Stderr)
+		return result, fmt.Errorf("%s %s: %w\n%s", p.path, strings.Join(args, " "), err, failed.Stderr)
 	}
 	if err == nil {
 		err = json.NewDecoder(bytes.NewReader(out)).Decode(&result)

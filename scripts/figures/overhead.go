@@ -31,8 +31,8 @@ func costs() []cost {
 }
 
 // overhead runs the scenario and makes the table.
-func overhead(ctx context.Context, squall string) (string, error) {
-	result, err := runScenario(ctx, squall, "mesh-overhead")
+func overhead(ctx context.Context, p program) (string, error) {
+	result, err := p.run(ctx, "mesh-overhead")
 	if err != nil {
 		return "", err
 	}
