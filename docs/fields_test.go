@@ -274,7 +274,7 @@ func refusedManifests() []struct{ apiVersion, kind, field, value string } {
 		{"apps/v1", "Deployment", pod + "containers", "[{name: a}, {name: b}]"},
 		{"apps/v1", "Deployment", pod + "volumes", "[{name: a, configMap: {name: a}}]"},
 		{"apps/v1", "Deployment", pod + "hostNetwork", "true"},
-		{"apps/v1", "Deployment", container + "command", "[sh]"}, {"apps/v1", "Deployment", container + "lifecycle", "{preStop: {}}"},
+		{"apps/v1", "Deployment", container + "command", "[sh]"}, {"apps/v1", "Deployment", container + "lifecycle", "{preStop: {exec: {command: [a]}}}"},
 		{"apps/v1", "Deployment", container + "startupProbe", "{httpGet: {}}"},
 		{"apps/v1", "Deployment", container + "readinessProbe.exec", "{command: [a]}"},
 		{"apps/v1", "Deployment", container + "readinessProbe.grpc", "{port: 1}"},

@@ -69,6 +69,7 @@ func podRules() []rule {
 func containerRules() []rule {
 	const at = "spec.containers[]."
 	const user = "programs run as the user who runs Squall"
+	const noHooks = "the local mesh runs no hooks"
 	return []rule{
 		{path: at + "name"}, {path: at + "image"}, {path: at + "args"},
 		{path: at + "command"},
@@ -92,7 +93,10 @@ func containerRules() []rule {
 		{path: at + "securityContext", why: user},
 		{path: at + "securityContext.privileged", judge: never(user, onCluster)},
 		{path: at + "securityContext.capabilities.add", judge: never(user, onCluster)},
-		{path: at + "lifecycle", judge: never("the local mesh runs no hooks", onCluster)},
+		{path: at + "lifecycle.postStart", judge: never(noHooks, onCluster)}, {path: at + "lifecycle.stopSignal", judge: never("the local mesh ends programs by SIGTERM", onCluster)},
+		{path: at + "lifecycle.preStop.exec", judge: never(noHooks, onCluster)}, {path: at + "lifecycle.preStop.httpGet", judge: never(noHooks, onCluster)},
+		{path: at + "lifecycle.preStop.tcpSocket", judge: never(noHooks, onCluster)},
+		{path: at + "lifecycle.preStop.sleep", why: "a program is stopped when no other proxy knows its pod any more, which is what such a hook waits for"},
 		{path: at + "restartPolicy", judge: never("a program that ends fails the run instead of being started again", "remove it")},
 		{path: at + "volumeDevices", judge: never("the local mesh has no devices", onCluster)},
 		{path: at + "volumeMounts", why: "an emptyDir is a folder of the machine: programs write where their user may, and TMPDIR and the working directory are the pod's own"},
