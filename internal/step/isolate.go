@@ -13,7 +13,10 @@ import (
 func (c *compiler) isolate(spec *scenario.Partition) {
 	if spec.Workload != "" {
 		if u, ok := c.workload("workload", spec.Workload); ok && c.hasReplicas(u) {
-			c.newNetworkPolicy(u, "squall-cut-"+spec.Workload, map[string]any{"policyTypes": []any{"Ingress", "Egress"}})
+			name := "squall-cut-" + spec.Workload
+			c.newNetworkPolicy(u, name, map[string]any{"policyTypes": []any{"Ingress", "Egress"}})
+			c.reconnect(name, nil, u)
+			c.reconnect(name+"-out", templateLabels(u), nil)
 			c.onAll(u, false)
 		}
 		return
@@ -28,9 +31,11 @@ func (c *compiler) isolate(spec *scenario.Partition) {
 		c.problem("from", "the pods of "+spec.From+" have no labels, by which a NetworkPolicy tells them", "")
 		return
 	}
-	c.newNetworkPolicy(to, "squall-cut-"+spec.From+"-"+spec.To, map[string]any{
+	name := "squall-cut-" + spec.From + "-" + spec.To
+	c.newNetworkPolicy(to, name, map[string]any{
 		"policyTypes": []any{"Ingress"}, "ingress": []any{map[string]any{"from": others}},
 	})
+	c.reconnect(name, templateLabels(from), to)
 	c.act(to, 0, false)
 }
 
@@ -61,6 +66,37 @@ func (c *compiler) newNetworkPolicy(u *unstructured.Unstructured, name string, s
 	}
 	c.edit(&unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+		"metadata": map[string]any{"name": name, "namespace": c.opts.Namespace}, "spec": spec,
+	}}, "")
+}
+
+// reconnect makes the proxies of the callers, those with the labels or all of the namespace, give up their connections to the services of
+// the Deployment, or to all for none: many networks heed a new policy for new connections only. A cluster whose metadata differ is
+// another one to Envoy, which takes the pool of connections of the one before.
+func (c *compiler) reconnect(name string, callers map[string]string, to *unstructured.Unstructured) {
+	match := map[string]any{"context": "SIDECAR_OUTBOUND"}
+	if to != nil {
+		h, _, ok := c.facing(to)
+		if !ok {
+			return // nobody calls it
+		}
+		match["cluster"] = map[string]any{"service": h.FQDN}
+	}
+	spec := map[string]any{"configPatches": []any{map[string]any{
+		"applyTo": "CLUSTER", "match": match,
+		"patch": map[string]any{"operation": "MERGE", "value": map[string]any{
+			"metadata": map[string]any{"filter_metadata": map[string]any{"squall": map[string]any{"cut": name}}},
+		}},
+	}}}
+	if len(callers) > 0 {
+		labels := map[string]any{}
+		for k, v := range callers {
+			labels[k] = v
+		}
+		spec["workloadSelector"] = map[string]any{"labels": labels}
+	}
+	c.edit(&unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "networking.istio.io/v1alpha3", "kind": "EnvoyFilter",
 		"metadata": map[string]any{"name": name, "namespace": c.opts.Namespace}, "spec": spec,
 	}}, "")
 }
