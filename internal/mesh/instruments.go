@@ -15,6 +15,7 @@ func AccessLogFormat() map[string]any {
 		"upstream_cluster": "%UPSTREAM_CLUSTER_RAW%", "upstream_host": "%UPSTREAM_HOST%",
 		"downstream": "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%", "principal": "%DOWNSTREAM_PEER_URI_SAN%",
 		"request_id": "%REQ(X-REQUEST-ID)%", "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%", "bytes_sent": "%BYTES_SENT%",
+		"load": "%REQ(X-SQUALL-LOAD)%",
 	}
 }
 

@@ -40,7 +40,7 @@ func (f *accessFields) field(key, value []byte, quoted bool) error {
 		return v.str(s, f.in)
 	}
 	return unknown(key, "start", "duration_ms", "method", "path", "authority", "code", "flags", "details", "route",
-		"upstream_cluster", "upstream_host", "downstream", "principal", "request_id", "attempts", "bytes_sent")
+		"upstream_cluster", "upstream_host", "downstream", "principal", "request_id", "attempts", "bytes_sent", "load")
 }
 
 // text is the member of that name, of those whose values come again and again, or nil.
@@ -66,6 +66,8 @@ func (a *Access) text(key []byte) *string {
 		return &a.Downstream
 	case "principal":
 		return &a.Principal
+	case "load":
+		return &a.Load
 	}
 	return nil
 }
@@ -95,3 +97,12 @@ func slowAccess(line []byte) (Access, error) {
 	a.Access.Code = *a.Code
 	return a.Access, nil
 }
+
+// AccessReader reads access log entries. It keeps strings that come again and again, up to a limit. It is not safe for concurrent use.
+type AccessReader struct{ p *parser }
+
+// NewAccessReader makes a reader.
+func NewAccessReader() *AccessReader { return &AccessReader{newParser()} }
+
+// Read reads one entry. One without a code is an error.
+func (r *AccessReader) Read(line []byte) (Access, error) { return parseAccess(line, r.p) }
