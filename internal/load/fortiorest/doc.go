@@ -36,6 +36,8 @@ type Loss struct {
 	Instead string // what there is in its place
 }
 
+func (l Loss) String() string { return l.What + ": " + l.Instead }
+
 // Losses are all of them; what is refused is in Unsupported.
 func Losses() []Loss {
 	return []Loss{
