@@ -26,6 +26,8 @@ func (f *accessFields) field(key, value []byte, quoted bool) error {
 		return nil
 	case "duration_ms":
 		return v.float(&a.Duration)
+	case "duration_us":
+		return v.float(&a.Micros)
 	case "code":
 		f.required = value != nil
 		return v.int(&a.Code)
@@ -40,7 +42,7 @@ func (f *accessFields) field(key, value []byte, quoted bool) error {
 		return v.str(s, f.in)
 	}
 	return unknown(key, "start", "duration_ms", "method", "path", "authority", "code", "flags", "details", "route",
-		"upstream_cluster", "upstream_host", "downstream", "principal", "request_id", "attempts", "bytes_sent", "load")
+		"upstream_cluster", "upstream_host", "downstream", "principal", "request_id", "attempts", "bytes_sent", "load", "duration_us")
 }
 
 // text is the member of that name, of those whose values come again and again, or nil.

@@ -115,6 +115,9 @@ type Access struct {
 	BytesSent  int64     `json:"bytes_sent"`
 	// Load is the mark of the load that made the request, where its generator marks them.
 	Load string `json:"load,omitempty"`
+	// Micros are the microseconds from the request's first byte to the answer's last one, where the proxy was told to measure them and
+	// the answer was whole; else 0.
+	Micros float64 `json:"duration_us,omitempty"`
 }
 
 // Stats is a snapshot of a proxy's counters and gauges by Envoy's full stat name.

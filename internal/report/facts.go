@@ -60,7 +60,7 @@ func loadLine(p PhaseData) string {
 		fmt.Fprintf(&b, " (asked: %s)", strings.Join(asked, " at "))
 	}
 	if g := l.Generator; g != nil {
-		fmt.Fprintf(&b, ", by %s %s: times are its proxy's, in whole ms", g.Name, g.Version)
+		fmt.Fprintf(&b, ", by %s %s: calls and times are from its proxy's log", g.Name, g.Version)
 	}
 	if l.Cut > 0 {
 		fmt.Fprintf(&b, ", %s cut off", formatCount(l.Cut))

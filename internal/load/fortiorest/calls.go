@@ -13,6 +13,9 @@ import (
 	"squall/internal/record"
 )
 
+// gaveUp is the share of its timeout after which a client that hangs up has come to it: it counts from a moment before its proxy does.
+const gaveUp = 0.95
+
 // Calls makes the calls of one load out of the access log of the proxy that they went through, as its entries come.
 type Calls struct {
 	mark    []byte
@@ -90,14 +93,14 @@ func (c *Calls) call(a record.Access) (q record.Request, why string) {
 		c.sockets[a.Downstream] = socket
 	}
 	q = record.Request{
-		Start: c.clock.local(a.Start).Sub(c.out.Base).Seconds(), Latency: a.Duration / 1000, Code: a.Code, Conn: socket, Bytes: a.BytesSent,
+		Start: c.clock.local(a.Start).Sub(c.out.Base).Seconds(), Latency: latency(a), Code: a.Code, Conn: socket, Bytes: a.BytesSent,
 		ID: a.RequestID,
 	}
 	if a.Code != 0 && !isBroken(a) {
 		return q, ""
 	}
 	switch {
-	case hungUp(a) && time.Duration(a.Duration*float64(time.Millisecond))+logPrecision >= c.timeout:
+	case hungUp(a) && latency(a) >= gaveUp*c.timeout.Seconds():
 		q.Error = "timeout"
 	case a.Code != 0:
 		q.Error = "eof"
@@ -105,6 +108,14 @@ func (c *Calls) call(a record.Access) (q record.Request, why string) {
 		q.Error = "reset"
 	}
 	return q, fmt.Sprintf("by the log of the caller's proxy: flags %s, %s", a.Flags, a.Details)
+}
+
+// latency is in seconds, by microseconds where the proxy told them.
+func latency(a record.Access) float64 {
+	if a.Micros > 0 {
+		return a.Micros / 1e6
+	}
+	return a.Duration / 1e3
 }
 
 // hungUp says whether the client ended the connection before the answer was whole.

@@ -45,7 +45,7 @@ func calls(t *testing.T, timeout time.Duration) (*Calls, *kept, *load.Progress) 
 func TestCalls(t *testing.T) {
 	c, sink, progress := calls(t, 150*time.Millisecond)
 	for _, line := range [][]byte{
-		entry("squall-1-one", `"code":200,"flags":"-","details":"via_upstream","bytes_sent":7`),
+		entry("squall-1-one", `"code":200,"flags":"-","details":"via_upstream","bytes_sent":7,"duration_us":12345`),
 		entry("squall-1-two", `"code":200,"flags":"-"`),
 		entry("", `"code":200,"flags":"-","path":"/squall-1-one"`),
 		[]byte(`{"load":"squall-1-one","upstream_cluster":"inbound|8080||","code":200}`),
@@ -73,7 +73,10 @@ func TestCalls(t *testing.T) {
 	if want := "[200  0 503  1 0 reset 0 0 timeout 0 200 eof 0 200 eof 0 503  0]"; fmt.Sprint(got) != want {
 		t.Errorf("%v, not %s", got, want)
 	}
-	if q := sink.all[0]; q.Start != 12.25 || q.Latency != 0.012 || q.Bytes != 7 || q.ID != "r" || q.Late != 0 || q.Version != "" {
+	if q := sink.all[0]; q.Start != 12.25 || q.Latency != 0.012345 || q.Bytes != 7 || q.ID != "r" || q.Late != 0 || q.Version != "" {
+		t.Errorf("%+v", q)
+	}
+	if q := sink.all[1]; q.Latency != 0.012 {
 		t.Errorf("%+v", q)
 	}
 	if s := progress.Snapshot(); s.Count != 7 || s.Failed != 4 {

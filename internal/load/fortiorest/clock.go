@@ -11,9 +11,6 @@ import (
 // exchanges is how often a server's clock is read.
 const exchanges = 5
 
-// logPrecision is that of the times in a proxy's access log.
-const logPrecision = time.Millisecond
-
 // Clock is what is known of the clock of a server, and of the proxy beside it, which is the same.
 type Clock struct {
 	// least and most are the bounds of what has to be added to a time of the server's.
@@ -21,7 +18,7 @@ type Clock struct {
 }
 
 // Uncertainty is by how much a time from the proxy's access log may be wrong on the client's clock.
-func (k Clock) Uncertainty() time.Duration { return (k.most-k.least)/2 + logPrecision }
+func (k Clock) Uncertainty() time.Duration { return (k.most - k.least) / 2 }
 
 // local is a time of the server's on the client's clock.
 func (k Clock) local(t time.Time) time.Time { return t.Add(k.least + (k.most-k.least)/2) }

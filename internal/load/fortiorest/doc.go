@@ -42,7 +42,7 @@ func (l Loss) String() string { return l.What + ": " + l.Instead }
 func Losses() []Loss {
 	return []Loss{
 		{"the client's own record of each call", "the entry of the load generator's proxy for it; Fortio's counts by status have to be equal, or the run is INCONCLUSIVE"},
-		{"latency as the client saw it", "the proxy's, from the request's first byte to the answer's last one, in whole milliseconds, rounded down"},
+		{"latency as the client saw it", "the proxy's, from the request's first byte to the answer's last one; of one without a whole answer in whole milliseconds, rounded down"},
 		{"why a call got no answer", "timeout when the client hung up after the load's timeout, else reset; eof when an answer broke off"},
 		{"conn as the caller's number", "the number of the TCP connection: Fortio makes a new one after each status but 2xx and 418"},
 		{"late and response, and so response times", "nothing: checks of them are refused"},
