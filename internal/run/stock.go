@@ -30,7 +30,7 @@ type stock struct {
 // stockOf makes the generator of a phase's loads.
 func (r *runner) stockOf(pod, phase string, dial fortiorest.Dial) *stock {
 	return &stock{
-		Client: fortiorest.NewClient(pod, "", dial), mark: r.man.RunID + "." + url.PathEscape(phase),
+		Client: fortiorest.NewClient(pod, dial), mark: r.man.RunID + "." + url.PathEscape(phase),
 		logged: func(ctx context.Context) error {
 			stats, err := mesh.Stats(ctx, r.Env, pod)
 			if err != nil {

@@ -32,16 +32,11 @@ type Dial = worker.Dial
 type Client struct {
 	name string
 	http *http.Client
-	self string // a URL at which the server reaches itself
 }
 
-// NewClient makes a client of the server in the pod of that name, which errors carry. self is a URL at which the server reaches
-// itself, "" for that of a server with Args. Nothing is dialled yet.
-func NewClient(name, self string, dial Dial) *Client {
-	if self == "" {
-		self = fmt.Sprintf("http://127.0.0.1:%d/", Port)
-	}
-	return &Client{name: name, self: self, http: &http.Client{Transport: &http.Transport{
+// NewClient makes a client of the server in the pod of that name, which errors carry. Nothing is dialled yet.
+func NewClient(name string, dial Dial) *Client {
+	return &Client{name: name, http: &http.Client{Transport: &http.Transport{
 		DisableCompression: true,
 		DialContext:        func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
 	}}}

@@ -15,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"fortio.org/fortio/fhttp"
 	"fortio.org/fortio/rapi"
 	"fortio.org/log"
 
@@ -33,7 +32,6 @@ func fortio(t *testing.T) *httptest.Server {
 	t.Helper()
 	mux := http.NewServeMux()
 	rapi.AddHandlers(mux, "", "/fortio/", t.TempDir())
-	mux.HandleFunc("/", fhttp.EchoHandler)
 	srv := httptest.NewServer(mux)
 	t.Cleanup(srv.Close)
 	return srv
@@ -41,7 +39,7 @@ func fortio(t *testing.T) *httptest.Server {
 
 func clientOf(t *testing.T, srv *httptest.Server) *Client {
 	t.Helper()
-	c := NewClient("load-1", srv.URL, func(ctx context.Context) (net.Conn, error) {
+	c := NewClient("load-1", func(ctx context.Context) (net.Conn, error) {
 		var d net.Dialer
 		return d.DialContext(ctx, "tcp", srv.Listener.Addr().String())
 	})
@@ -189,7 +187,7 @@ func TestRunWhoseServerDies(t *testing.T) {
 }
 
 func TestRunWithoutAServer(t *testing.T) {
-	c := NewClient("load-1", "", func(context.Context) (net.Conn, error) { return nil, errors.New("no such pod") })
+	c := NewClient("load-1", func(context.Context) (net.Conn, error) { return nil, errors.New("no such pod") })
 	_, err := c.Run(t.Context(), load.Spec{URL: "http://a/", Connections: 1, Requests: 10}, "m")
 	var lost *worker.LostError
 	if !errors.As(err, &lost) || !strings.Contains(err.Error(), "no such pod") {

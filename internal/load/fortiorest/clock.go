@@ -11,6 +11,9 @@ import (
 // exchanges is how often a server's clock is read.
 const exchanges = 5
 
+// nobody is where a server's call is refused at once.
+const nobody = "http://127.0.0.1:1/"
+
 // Clock is what is known of the clock of a server, and of the proxy beside it, which is the same.
 type Clock struct {
 	// least and most are the bounds of what has to be added to a time of the server's.
@@ -23,11 +26,11 @@ func (k Clock) Uncertainty() time.Duration { return (k.most - k.least) / 2 }
 // local is a time of the server's on the client's clock.
 func (k Clock) local(t time.Time) time.Time { return t.Add(k.least + (k.most-k.least)/2) }
 
-// Sync reads the server's clock: the server has no page that shows it, so it is told to call itself, and says when it did.
+// Sync reads the server's clock: the server has no page that shows it, but says when it made a call, and one that is refused at once will do.
 func (c *Client) Sync(ctx context.Context) (Clock, error) {
 	var k Clock
 	for i := range exchanges {
-		o, err := newOrder(load.Spec{URL: c.self, Connections: 1, Requests: 1, Timeout: aliveWithin}, "clock")
+		o, err := newOrder(load.Spec{URL: nobody, Connections: 1, Requests: 1, Timeout: aliveWithin}, "clock")
 		if err != nil {
 			return k, fmt.Errorf("clock: %w", err)
 		}
