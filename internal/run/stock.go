@@ -14,6 +14,12 @@ import (
 	"squall/internal/record"
 )
 
+// A server that has just started is asked so often and so long whether it answers.
+const (
+	answersEvery  = 50 * time.Millisecond
+	answersWithin = 20 * time.Second
+)
+
 // strayWithin is how long after the end of a load the proxy may log calls that Fortio gave up.
 const strayWithin = 3 * time.Second
 
@@ -47,8 +53,16 @@ func (g *stock) SignIn(context.Context, load.SignIn, load.Spec) ([]load.Header, 
 }
 
 func (g *stock) ready(ctx context.Context) (lead, uncertain time.Duration, err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, readyWithin, fmt.Errorf("not within %s", readyWithin))
+	ctx, cancel := context.WithTimeoutCause(ctx, answersWithin, fmt.Errorf("fortio in %s does not answer within %s", g.Name(), answersWithin))
 	defer cancel()
+	for { // its pod is ready before it listens, since the image has no probe
+		if err = g.Ready(ctx); err == nil {
+			break
+		}
+		if why := mesh.Pause(ctx, answersEvery); why != nil {
+			return 0, 0, errors.Join(why, err)
+		}
+	}
 	g.clock, err = g.Sync(ctx)
 	return 0, g.clock.Uncertainty(), err
 }
