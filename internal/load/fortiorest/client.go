@@ -62,17 +62,17 @@ func (c *Client) Run(ctx context.Context, s load.Spec, mark string) (Result, err
 	if err != nil {
 		return Result{}, fmt.Errorf("load: %w", err)
 	}
-	return c.run(ctx, o, s.Timeout)
+	return c.run(ctx, o)
 }
 
-func (c *Client) run(ctx context.Context, o *order, timeout time.Duration) (Result, error) {
+func (c *Client) run(ctx context.Context, o *order) (Result, error) {
 	body, err := o.body()
 	if err != nil {
 		return Result{}, fmt.Errorf("load: %w", err)
 	}
 	link, cut := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cut(nil)
-	stop := context.AfterFunc(ctx, func() { c.stop(ctx, link, cut, timeout) })
+	stop := context.AfterFunc(ctx, func() { c.stop(ctx, link, cut, o.timeout) })
 	defer stop()
 	go c.watch(link, cut)
 	text, err := c.ask(link, http.MethodPost, "run", body)

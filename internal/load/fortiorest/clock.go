@@ -35,7 +35,7 @@ func (c *Client) Sync(ctx context.Context) (Clock, error) {
 			return k, fmt.Errorf("clock: %w", err)
 		}
 		sent := time.Now()
-		r, err := c.run(ctx, o, aliveWithin)
+		r, err := c.run(ctx, o)
 		if err == nil {
 			err = ctx.Err()
 		}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"squall/internal/load"
 )
@@ -36,6 +37,7 @@ type order struct {
 
 	calls   int64
 	threads int
+	timeout time.Duration
 }
 
 // Requests is how many calls a load is: what a rate makes in a duration where no number is given.
@@ -67,11 +69,10 @@ func newOrder(s load.Spec, mark string) (*order, error) {
 			o.Method = http.MethodPost
 		}
 	}
-	timeout := s.Timeout
-	if timeout == 0 {
-		timeout = load.DefaultTimeout
+	if o.timeout = s.Timeout; o.timeout == 0 {
+		o.timeout = load.DefaultTimeout
 	}
-	o.Timeout = timeout.String()
+	o.Timeout = o.timeout.String()
 	o.Headers = append(o.Headers, markHeader+":"+mark)
 	for _, h := range s.Headers {
 		o.Headers = append(o.Headers, h.Name+":"+h.Value)
