@@ -76,9 +76,10 @@ func (g *stock) run(ctx context.Context, _ time.Time, s load.Spec, out load.Outp
 		mark = g.mark
 		g.calls.Store(calls)
 	}
+	begun := time.Now()
 	r, err := g.Run(ctx, s, mark)
 	if err != nil {
-		return record.Load{}, errors.Join(context.Cause(ctx), err)
+		return g.known(calls, s, begun, out.Base), errors.Join(context.Cause(ctx), err)
 	}
 	l := g.clock.Load(s, r, out.Base)
 	if cause := context.Cause(ctx); cause != nil && l.Count < fortiorest.Requests(s) {
@@ -88,6 +89,20 @@ func (g *stock) run(ctx context.Context, _ time.Time, s load.Spec, out load.Outp
 		return l, nil
 	}
 	return g.settle(ctx, calls, l, r)
+}
+
+// known is what the proxy logged of a load of which Fortio does not say how it ended; nothing when that is no call.
+func (g *stock) known(calls *fortiorest.Calls, s load.Spec, begun, base time.Time) record.Load {
+	tally, texts, _ := calls.End() // nothing is judged by it
+	if tally.Total == 0 {
+		return record.Load{}
+	}
+	l := g.clock.Load(s, fortiorest.Result{}, base)
+	l.Generator, l.Count, l.Errors = nil, tally.Total, texts
+	l.Start, l.Seconds = begun.Sub(base).Seconds(), time.Since(begun).Seconds()
+	l.QPS = float64(l.Count) / l.Seconds
+	l.Interrupted = "fortio does not say how it ended"
+	return l
 }
 
 // settle waits for the entries of the load's calls, and compares them with what Fortio counted.

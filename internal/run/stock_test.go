@@ -218,6 +218,9 @@ func TestStockGeneratorDies(t *testing.T) {
 		}
 	})
 	w.expect(check.Inconclusive, 4, "worker squall-load-0 was lost: Fortio")
+	if l, err := w.out.Record.Load("aborted"); err != nil || l.Lost == "" || l.Count == 0 || l.Generator != nil {
+		t.Errorf("%+v, %v", l, err)
+	}
 	if w.man.Ended != record.Lost || w.man.Rollback.Objects != "ok" {
 		t.Errorf("%+v", w.man)
 	}
