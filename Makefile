@@ -8,12 +8,13 @@ ENV = local
 CONTEXT =
 NAMESPACE =
 YES =
+GENERATOR =
 ARGS =
 JOBS = 4
 N = 20
 
 # What a run on a cluster is told beside its environment.
-CLUSTER = $(if $(CONTEXT), --context $(CONTEXT))$(if $(NAMESPACE), --namespace $(NAMESPACE))$(if $(YES), --yes)
+CLUSTER = $(if $(CONTEXT), --context $(CONTEXT))$(if $(NAMESPACE), --namespace $(NAMESPACE))$(if $(YES), --yes)$(if $(GENERATOR), --load-generator $(GENERATOR))
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,7 +23,7 @@ build: ## Build bin/squall
 	go build -trimpath -o bin/squall ./cmd/squall
 
 # On a cluster also KUBECONFIG=FILE, which make passes on as a variable.
-scenario: build ## Run a scenario and judge it: make scenario NAME=circuit [ENV=kind|cluster [CONTEXT= NAMESPACE= YES=1]] [ARGS="--set k=v"]
+scenario: build ## Run a scenario and judge it: make scenario NAME=circuit [ENV=kind|cluster [CONTEXT= NAMESPACE= YES=1] [GENERATOR=fortio]] [ARGS="--set k=v"]
 	bin/squall run $(or $(NAME),$(error say which scenario: make scenario NAME=circuit; bin/squall list shows all)) --env $(ENV)$(CLUSTER) $(ARGS)
 
 scenarios: build ## Run all scenarios, JOBS side by side, and print a table

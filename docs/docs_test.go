@@ -93,6 +93,8 @@ func generators() map[string]func(t *testing.T, argument, above string) string {
 		"images":       imageTable,
 		"accepted":     acceptedTable,
 		"refused":      refusedTable,
+		"losses":       lossTable,
+		"unsupported":  unsupportedTable,
 		"scenarios":    scenarioTable,
 		"packages":     packageTable,
 		"dependencies": dependencyTable,

@@ -25,6 +25,31 @@ spec:
     checks: ["ratio(code == 200) >= 1"]
 `
 
+// TestStockGenerator refuses the stock load generator where it has no place, and the loads that it cannot drive, before anything starts.
+func TestStockGenerator(t *testing.T) {
+	atRoot(t)
+	file := filepath.Join(t.TempDir(), "probe.yaml")
+	if err := os.WriteFile(file, []byte(strings.Replace(goodScenario, "requests: 40", "requests: 40, find: {a: b}", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"run", "circuit", "--load-generator", "fortio"}, "on the local mesh Squall's own process calls through the proxy"},
+		{[]string{"plan", "circuit", "--load-generator", "vegeta"}, "there is squall and fortio"},
+		{[]string{"run", file, "--env", "kind", "--load-generator", "fortio"}, "probe.yaml:14:74: spec.stages[0].load.find: Fortio does not keep what answers say"},
+	} {
+		code, _, stderr := squall(t, tt.args...)
+		if code != exitUsage || !strings.Contains(stderr, tt.want) {
+			t.Errorf("%v: exit code %d, and this is not said: %s\n%s", tt.args, code, tt.want, stderr)
+		}
+	}
+	if code, out, stderr := squall(t, "plan", "circuit", "--env", "kind", "--load-generator", "fortio"); code != 0 || !strings.Contains(out, "loads are made by fortio") {
+		t.Errorf("%d\n%s\n%s", code, out, stderr)
+	}
+}
+
 // TestBadScenarios runs scenarios with one mistake each: the author reads where it is and what is wrong, and nothing is started.
 func TestBadScenarios(t *testing.T) {
 	atRoot(t)

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"squall/internal/engine"
+	"squall/internal/plan"
 	"squall/internal/scenario"
 )
 
@@ -40,16 +41,33 @@ type planFlags struct {
 	timeout time.Duration
 	// namespace takes the place of the scenario's own.
 	namespace string
+	generator generatorName
 }
 
+// generatorName is what makes the calls of loads.
+type generatorName plan.Generator
+
+// String is the flag's value.
+func (g *generatorName) String() string { return string(*g) }
+
+// Set reads the flag.
+func (g *generatorName) Set(s string) error {
+	return oneOf(g, s, generatorName(plan.Own), generatorName(plan.Fortio))
+}
+
+// Type is what the help calls the value.
+func (g *generatorName) Type() string { return "GENERATOR" }
+
 func (a *app) addPlanFlags(c *cobra.Command, f *planFlags) {
-	f.env = envLocal
+	f.env, f.generator = envLocal, generatorName(plan.Own)
 	a.addSet(c, f)
 	addImages(c, &f.images)
 	c.Flags().Var(&f.env, "env", "where to run: local, kind, the cluster that 'squall kind up' makes, or cluster, any one with Istio")
 	c.Flags().StringVar(&f.namespace, "namespace", "", "`NAMESPACE` in place of the scenario's own")
 	c.Flags().DurationVar(&f.timeout, "timeout", 0, "the longest `TIME` that a run may take without its rollback, in place of the scenario's own")
+	c.Flags().Var(&f.generator, "load-generator", "what makes the calls on a cluster: squall, its own image, or fortio, the stock image, which can do less")
 	complete(c, "env", completeEnvironment)
+	complete(c, "load-generator", cobra.FixedCompletions([]string{string(plan.Own), string(plan.Fortio)}, cobra.ShellCompDirectiveNoFileComp))
 }
 
 func completeEnvironment(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
@@ -178,7 +196,7 @@ func contains(have, want map[string]string) bool {
 
 // config is what the runs of this command line share.
 func (a *app) config(f *planFlags) engine.Config {
-	return engine.Config{Fixtures: a.fixtures, Reports: a.reports, Env: string(f.env), Images: f.images}
+	return engine.Config{Fixtures: a.fixtures, Reports: a.reports, Env: string(f.env), Images: f.images, Generator: plan.Generator(f.generator)}
 }
 
 // compileAll compiles the scenarios; the error has the mistakes of all of them.

@@ -34,7 +34,13 @@ type Config struct {
 	Cluster  *Cluster // of every Env but local
 	Images   map[string]string
 	Tools    toolchain.Tools
+	// Generator is what makes the calls of loads; "" is Squall itself.
+	Generator plan.Generator
 }
+
+// errLocalFortio is the reason why the local mesh has no other load generator.
+var errLocalFortio = errors.New("the load generator fortio is for the environments kind and cluster: on the local mesh Squall's own process " +
+	"calls through the proxy, and needs no image: leave --load-generator out")
 
 // Compiled is a scenario with its plan, and the id of the one run that it is for.
 type Compiled struct {
@@ -61,6 +67,9 @@ func (c Config) compile(s *scenario.Scenario, tag string) (*Compiled, error) {
 		images = map[string]string{}
 	}
 	maps.Copy(images, c.Images)
+	if isLocal(c.Env) && c.Generator == plan.Fortio {
+		return nil, errLocalFortio
+	}
 	var honours func([]*unstructured.Unstructured) []plan.Unhonoured
 	if isLocal(c.Env) {
 		var err error
@@ -70,6 +79,7 @@ func (c Config) compile(s *scenario.Scenario, tag string) (*Compiled, error) {
 	}
 	p, err := plan.Build(s, plan.Options{
 		FixturesDir: c.Fixtures, Marker: "squall-" + tag, LoadImage: local.LoadImage, Honour: honours, Cluster: !isLocal(c.Env),
+		Generator: c.Generator,
 	})
 	if err != nil {
 		return nil, err

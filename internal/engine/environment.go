@@ -11,6 +11,7 @@ import (
 	"squall/internal/mesh"
 	"squall/internal/mesh/kube"
 	"squall/internal/mesh/local"
+	"squall/internal/plan"
 	"squall/internal/record"
 )
 
@@ -71,6 +72,7 @@ func (k *Compiled) cluster(c *Cluster) (*kube.Mesh, error) {
 	}
 	return kube.New(kube.Options{
 		Name: k.env, Config: c.Access, Namespaces: k.Plan.ProxyNamespaces(), RunID: k.RunID, Expires: time.Now().Add(ttl),
-		Actions: k.Plan.ActionKinds(), Image: func(ref string) string { return image.Resolve(c.Images, ref) },
+		FineTimes: k.Plan.Generator == plan.Fortio,
+		Actions:   k.Plan.ActionKinds(), Image: func(ref string) string { return image.Resolve(c.Images, ref) },
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"squall/internal/check"
 	"squall/internal/lint"
 	"squall/internal/load"
+	"squall/internal/load/fortiorest"
 	"squall/internal/mesh"
 	"squall/internal/scenario"
 	"squall/internal/step"
@@ -25,8 +26,10 @@ type Options struct {
 	Marker string
 	// Cluster says that the environment is a cluster of Kubernetes and not this machine.
 	Cluster bool
-	// LoadImage is the image of the load generator.
+	// LoadImage is the image of the load generator, where that is Squall's own.
 	LoadImage string
+	// Generator is what makes the calls of loads; "" is Own.
+	Generator Generator
 	// Honour reports what in objects that belong together the environment cannot honour; nil honours everything.
 	Honour func([]*unstructured.Unstructured) []Unhonoured
 }
@@ -52,13 +55,14 @@ type builder struct {
 
 // Build compiles a scenario. The error has every mistake with its place, so far as one mistake does not hide another.
 func Build(s *scenario.Scenario, opts Options) (*Plan, error) {
-	b := &builder{opts: opts, scenario: s, plan: &Plan{Scenario: s}}
+	b := &builder{opts: opts, scenario: s, plan: &Plan{Scenario: s, Generator: opts.Generator}}
 	fixtures, err := loadFixtures(s, opts.FixturesDir)
 	if err != nil {
 		return nil, err
 	}
 	b.sources = fixtures
 	b.addFixtures(fixtures)
+	b.stockClient()
 	b.lint(nil, nil)
 	b.plan.Spec = check.Spec{
 		Scenario: s.Metadata.Name, Hypothesis: s.Spec.Hypothesis, Namespace: s.Spec.Namespace, Services: b.services,
@@ -103,7 +107,7 @@ func problems(errs []error) error {
 func (b *builder) addFixtures(fixtures []manifest) {
 	s := b.scenario
 	b.plan.Namespaces = []string{s.Spec.Namespace}
-	own := ownObjects(s, b.opts.LoadImage)
+	own := ownObjects(s, b.loadContainer())
 	var objects []*unstructured.Unstructured
 	for _, m := range fixtures {
 		b.namespace(m.object)
@@ -361,7 +365,11 @@ func (b *builder) checks(phase string, list []scenario.Text, spec load.Spec, kno
 		}
 		b.plan.ReadsUsage = b.plan.ReadsUsage || e.ReadsUsage()
 		b.finds(t, e, spec, known)
-		if known && e.NeedsSchedule() && !spec.Scheduled() {
+		if known && e.NeedsSchedule() && b.opts.Generator == Fortio {
+			b.errs = append(b.errs, scenario.Problem{
+				Pos: t.At(1), What: "response and late need the times at which calls were meant to start, which Fortio does not tell", Hint: fortiorest.Hint,
+			})
+		} else if known && e.NeedsSchedule() && !spec.Scheduled() {
 			b.errs = append(b.errs, scenario.Problem{
 				Pos: t.At(1), What: "response and late need times at which calls are meant to start, and the load has none",
 				Hint: "give the load a qps, without noCatchUp",

@@ -13,12 +13,15 @@ import (
 
 // Document is a plan for people and for plan.json: exactly what would be done.
 type Document struct {
-	APIVersion string          `json:"apiVersion"` // squall/v1alpha1
-	Kind       string          `json:"kind"`       // Plan
-	Scenario   string          `json:"scenario"`
-	Hypothesis string          `json:"hypothesis"`
-	Fixtures   []Object        `json:"fixtures"` // created first, removed with the mesh
-	Phases     []PhaseDocument `json:"phases"`
+	APIVersion string   `json:"apiVersion"` // squall/v1alpha1
+	Kind       string   `json:"kind"`       // Plan
+	Scenario   string   `json:"scenario"`
+	Hypothesis string   `json:"hypothesis"`
+	Fixtures   []Object `json:"fixtures"` // created first, removed with the mesh
+	// Generator is what makes the calls when it is not Squall itself, and Lost what is lost by it, each with what there is instead.
+	Generator Generator       `json:"loadGenerator,omitempty"`
+	Lost      []string        `json:"lost,omitempty"`
+	Phases    []PhaseDocument `json:"phases"`
 	// Findings are rules that do not do what they seem to.
 	Findings []string `json:"findings,omitempty"`
 	// Restored are the objects that the rollback brings back, or deletes where Before is empty.
@@ -61,6 +64,12 @@ func (p *Plan) Document() Document {
 	}
 	for _, o := range p.Fixtures {
 		d.Fixtures = append(d.Fixtures, Object{Action: "created", Object: name(o), After: o.Object})
+	}
+	if p.Generator == Fortio {
+		d.Generator = p.Generator
+		for _, l := range p.Generator.Lost() {
+			d.Lost = append(d.Lost, l.String())
+		}
 	}
 	for _, f := range p.Findings {
 		d.Findings = append(d.Findings, f.String())
@@ -121,6 +130,12 @@ func (d Document) String() string {
 	fmt.Fprintf(&b, "scenario %s\nhypothesis: %s\n\nfixtures\n", d.Scenario, d.Hypothesis)
 	for _, o := range d.Fixtures {
 		fmt.Fprintf(&b, "  created %s\n", o.Object)
+	}
+	if d.Generator != "" {
+		fmt.Fprintf(&b, "\nloads are made by %s, which tells of no single call; what is lost by that:\n", d.Generator)
+		for _, l := range d.Lost {
+			fmt.Fprintf(&b, "  %s\n", l)
+		}
 	}
 	for _, ph := range d.Phases {
 		ph.write(&b)

@@ -44,6 +44,7 @@ func (b *builder) load(path string, l *scenario.LoadSpec) (load.Spec, bool) {
 	slices.SortFunc(spec.Headers, func(a, c load.Header) int { return strings.Compare(a.Name, c.Name) })
 	before := len(b.errs)
 	b.invalid(path, spec.Validate())
+	b.stockLoad(path, l, spec)
 	b.target(path, l.URL)
 	spec.TLS = b.tls(path+".tls", l.TLS)
 	return spec, len(b.errs) == before

@@ -22,8 +22,8 @@ type ownObject struct {
 }
 
 // ownObjects are what Squall deploys besides the fixtures.
-func ownObjects(s *scenario.Scenario, image string) []ownObject {
-	client := loadClient(s, image)
+func ownObjects(s *scenario.Scenario, container map[string]any) []ownObject {
+	client := loadClient(s, container)
 	return []ownObject{
 		{meshPolicy(s), "remove it, and say the mode in spec.mesh.mtls"},
 		{client[0], ""},
@@ -32,7 +32,7 @@ func ownObjects(s *scenario.Scenario, image string) []ownObject {
 }
 
 // loadClient is the workload that the load comes from.
-func loadClient(s *scenario.Scenario, image string) []*unstructured.Unstructured {
+func loadClient(s *scenario.Scenario, container map[string]any) []*unstructured.Unstructured {
 	ns := s.Spec.Namespace
 	podLabels := map[string]any{"app": ClientName}
 	for k, v := range s.Spec.Client.Labels {
@@ -42,7 +42,7 @@ func loadClient(s *scenario.Scenario, image string) []*unstructured.Unstructured
 		"metadata": map[string]any{"labels": podLabels},
 		"spec": map[string]any{
 			"serviceAccountName": s.Spec.Client.ServiceAccount,
-			"containers":         []any{map[string]any{"name": "load", "image": image}},
+			"containers":         []any{container},
 		},
 	}
 	if !s.Spec.Client.Sidecar {

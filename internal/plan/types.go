@@ -20,9 +20,21 @@ import (
 // ClientName is the workload of the load generator: its Deployment, and its label app.
 const ClientName = check.ClientName
 
+// Generator is what makes the calls of loads.
+type Generator string
+
+// The generators. Own is Squall itself: its own process on the local mesh, its own image elsewhere. Fortio is the stock image of
+// Fortio, which a cluster may have where it cannot have Squall's.
+const (
+	Own    Generator = "squall"
+	Fortio Generator = "fortio"
+)
+
 // Plan is a compiled scenario.
 type Plan struct {
 	Scenario *scenario.Scenario
+	// Generator is what makes the calls; "" is Own.
+	Generator Generator
 	// Namespaces that the plan needs, each with sidecar injection.
 	Namespaces []string
 	// Fixtures are the objects to deploy first, in this order.

@@ -26,6 +26,8 @@ func (f *accessFields) field(key, value []byte, quoted bool) error {
 		return nil
 	case "duration_ms":
 		return v.float(&a.Duration)
+	case "duration_us":
+		return v.float(&a.Micros)
 	case "code":
 		f.required = value != nil
 		return v.int(&a.Code)
@@ -40,7 +42,7 @@ func (f *accessFields) field(key, value []byte, quoted bool) error {
 		return v.str(s, f.in)
 	}
 	return unknown(key, "start", "duration_ms", "method", "path", "authority", "code", "flags", "details", "route",
-		"upstream_cluster", "upstream_host", "downstream", "principal", "request_id", "attempts", "bytes_sent")
+		"upstream_cluster", "upstream_host", "downstream", "principal", "request_id", "attempts", "bytes_sent", "load", "duration_us")
 }
 
 // text is the member of that name, of those whose values come again and again, or nil.
@@ -66,6 +68,8 @@ func (a *Access) text(key []byte) *string {
 		return &a.Downstream
 	case "principal":
 		return &a.Principal
+	case "load":
+		return &a.Load
 	}
 	return nil
 }
@@ -95,3 +99,12 @@ func slowAccess(line []byte) (Access, error) {
 	a.Access.Code = *a.Code
 	return a.Access, nil
 }
+
+// AccessReader reads access log entries. It keeps strings that come again and again, up to a limit. It is not safe for concurrent use.
+type AccessReader struct{ p *parser }
+
+// NewAccessReader makes a reader.
+func NewAccessReader() *AccessReader { return &AccessReader{newParser()} }
+
+// Read reads one entry. One without a code is an error.
+func (r *AccessReader) Read(line []byte) (Access, error) { return parseAccess(line, r.p) }

@@ -29,7 +29,7 @@ const (
 	Halted      = "halted"
 	Interrupted = "interrupted"
 	Broken      = "error"    // Manifest.Error says why
-	Lost        = "lost"     // a worker of the load; Manifest.Error says which and why
+	Lost        = "lost"     // calls of the load; Manifest.Error says why
 	Reverted    = "reverted" // somebody else took a change back; Manifest.Error says who
 )
 
@@ -113,6 +113,11 @@ type Access struct {
 	RequestID  string    `json:"request_id"`
 	Attempts   int       `json:"attempts"`
 	BytesSent  int64     `json:"bytes_sent"`
+	// Load is the mark of the load that made the request, where its generator marks them.
+	Load string `json:"load,omitempty"`
+	// Micros are the microseconds from the request's first byte to the answer's last one, where the proxy was told to measure them and
+	// the answer was whole; else 0.
+	Micros float64 `json:"duration_us,omitempty"`
 }
 
 // Stats is a snapshot of a proxy's counters and gauges by Envoy's full stat name.
@@ -153,14 +158,28 @@ type Load struct {
 	QPS         float64 `json:"qps"`     // achieved
 	Interrupted string  `json:"interrupted,omitempty"`
 	Seed        int64   `json:"seed"`
+	// Generator is what made the calls, nil when it was Squall itself.
+	Generator *Generator `json:"generator,omitempty"`
 	// Errors has the full text of the first error of each kind of Request.Error.
 	Errors map[string]string `json:"errors,omitempty"`
 	// Workers are the pods that made the calls, when there is more than one or they are not Squall's own process.
 	Workers []WorkerLoad `json:"workers,omitempty"`
-	// Lost names a worker that was lost and that the load could not do without: nothing can be judged by it.
+	// Lost says why the load's calls are not known, so that nothing can be judged by it: a worker that it could not do without was
+	// lost, or a generator that is not Squall's own counted other calls than its proxy logged.
 	Lost string `json:"lost,omitempty"`
 	// Complete says that each proxy's access log holds as many entries as its own counters say; else what is missing.
 	Complete string `json:"complete,omitempty"` // "ok", or what is missing
+}
+
+// Generator is a load generator that is not Squall's own, and what it said itself. The load's requests are made of its proxy's access
+// log then, with that one's times.
+type Generator struct {
+	Name    string `json:"name"` // fortio
+	Version string `json:"version"`
+	// Codes are the calls that it counted, by HTTP status; -1 are those that got no answer.
+	Codes map[int]int64 `json:"codes"`
+	Mean  float64       `json:"mean"` // seconds that a call took, by its own clock
+	Max   float64       `json:"max"`  // seconds
 }
 
 // WorkerLoad is one worker's part of a load.

@@ -59,6 +59,9 @@ func loadLine(p PhaseData) string {
 	if len(asked) > 0 {
 		fmt.Fprintf(&b, " (asked: %s)", strings.Join(asked, " at "))
 	}
+	if g := l.Generator; g != nil {
+		fmt.Fprintf(&b, ", by %s %s: calls and times are from its proxy's log", g.Name, g.Version)
+	}
 	if l.Cut > 0 {
 		fmt.Fprintf(&b, ", %s cut off", formatCount(l.Cut))
 	}

@@ -65,6 +65,10 @@ func loadFacts(p PhaseData) []fact {
 		{"Warm-up, not counted", formatCount(l.WarmUp)}, {"Cut off, not counted", formatCount(l.Cut)},
 		{"Access logs", accessLogs(l)},
 	}
+	if g := l.Generator; g != nil {
+		f = append(f, fact{"Made by", fmt.Sprintf("%s %s: the calls and their times are from its proxy's access log", g.Name, g.Version)})
+		f = append(f, fact{"A call by its own clock", fmt.Sprintf("mean %s, longest %s", formatSeconds(g.Mean), formatSeconds(g.Max))})
+	}
 	if l.Interrupted != "" {
 		f = append(f, fact{"Interrupted", l.Interrupted})
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"squall/internal/load"
+	"squall/internal/load/fortiorest"
 	"squall/internal/load/worker"
 	"squall/internal/record"
 )
@@ -69,8 +70,12 @@ func (c *crew) run(ctx context.Context, spec load.Spec, out load.Output) (record
 	}
 	l := c.merge(parts, spec)
 	var lost *worker.LostError
-	if errors.As(err, &lost) {
+	var mismatch *fortiorest.MismatchError
+	switch {
+	case errors.As(err, &lost):
 		l.Lost, l.Interrupted = lost.Error(), lost.Error()
+	case errors.As(err, &mismatch):
+		l.Lost = mismatch.Error()
 	}
 	return l, err
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"squall/internal/load"
+	"squall/internal/load/fortiorest"
 	"squall/internal/load/worker"
 	"squall/internal/mesh"
 	"squall/internal/plan"
@@ -105,13 +106,17 @@ func (r *runner) crew(ctx context.Context, p *plan.Phase) (*crew, error) {
 	}}
 	dialer, isRemote := r.Env.(mesh.Dialer)
 	for _, pod := range pods[:max(1, p.Workers)] {
-		if !isRemote {
-			c.generators = append(c.generators, &ownProcess{pod})
-			continue
+		to := func(port int) worker.Dial {
+			return func(ctx context.Context) (net.Conn, error) { return dialer.Dial(ctx, r.Plan.Spec.Namespace, pod, port) }
 		}
-		c.generators = append(c.generators, &remote{Client: worker.NewClient(pod, func(ctx context.Context) (net.Conn, error) {
-			return dialer.Dial(ctx, r.Plan.Spec.Namespace, pod, worker.Port)
-		})})
+		switch {
+		case !isRemote:
+			c.generators = append(c.generators, &ownProcess{pod})
+		case r.Plan.Generator == plan.Fortio:
+			c.generators = append(c.generators, r.stockOf(pod, p.Name, to(fortiorest.Port)))
+		default:
+			c.generators = append(c.generators, &remote{Client: worker.NewClient(pod, to(worker.Port))})
+		}
 	}
 	return c, nil
 }

@@ -52,7 +52,7 @@ func (r *runner) phase(ctx context.Context, p *plan.Phase) error {
 	if err != nil {
 		return err
 	}
-	capture, err := r.capture(p.Name)
+	capture, err := r.capture(p.Name, crew)
 	if err != nil {
 		return errors.Join(err, requests.Close())
 	}
@@ -63,6 +63,10 @@ func (r *runner) phase(ctx context.Context, p *plan.Phase) error {
 	incomplete := errors.Join(r.usage(gather, p.Name, record.After), r.snapshot(gather, p.Name, record.After), capture.Stop())
 	if result == nil {
 		return errors.Join(loadErr, incomplete) // no load: that is not a load of 0 requests
+	}
+	if late := crew.late(); late != nil {
+		loadErr = errors.Join(loadErr, late)
+		result.Lost = late.Error()
 	}
 	result.Direct, result.WarmUp, result.Complete = p.Direct, warm, "ok"
 	if incomplete != nil {
@@ -78,9 +82,9 @@ func (r *runner) phase(ctx context.Context, p *plan.Phase) error {
 	return r.replace(ctx)
 }
 
-// capture sends the access logs of all proxies to files of the phase. The files are made at once: an empty one says that
+// capture sends the access logs of all proxies to files of the phase, and those of the generators' own to them too. The files are made at once: an empty one says that
 // a proxy had no request, a missing one says nothing.
-func (r *runner) capture(phase string) (mesh.Capture, error) {
+func (r *runner) capture(phase string, to *crew) (mesh.Capture, error) {
 	if err := r.Record.WritePhaseProxies(phase, r.present()); err != nil {
 		return nil, err
 	}
@@ -93,7 +97,13 @@ func (r *runner) capture(phase string) (mesh.Capture, error) {
 			return nil, err
 		}
 	}
-	return r.Env.CaptureAccess(func(pod string) (mesh.LineWriter, error) { return r.Record.AccessWriter(phase, pod) })
+	return r.Env.CaptureAccess(func(pod string) (mesh.LineWriter, error) {
+		w, err := r.Record.AccessWriter(phase, pod)
+		if err != nil {
+			return nil, err
+		}
+		return to.tapped(pod, w), nil
+	})
 }
 
 // snapshot saves each proxy's stats, and waits until the access log has caught up with them. One that cannot be read is an

@@ -14,6 +14,7 @@ import (
 
 	"squall/internal/check"
 	"squall/internal/load"
+	"squall/internal/load/fortiorest"
 	"squall/internal/load/worker"
 	"squall/internal/mesh"
 	"squall/internal/plan"
@@ -185,12 +186,15 @@ func (r *runner) end(failure error) error {
 	var halt *haltError
 	var dead *meshError
 	var lost *worker.LostError
+	var mismatch *fortiorest.MismatchError
 	var back *revertedError
 	switch {
 	case errors.As(failure, &halt):
 		r.man.Ended, r.man.Error = record.Halted, halt.reason
 	case errors.As(failure, &lost) && !errors.As(failure, &dead) && !errors.As(failure, &sig):
 		r.man.Ended, r.man.Error = record.Lost, lost.Error()
+	case errors.As(failure, &mismatch) && !errors.As(failure, &dead) && !errors.As(failure, &sig):
+		r.man.Ended, r.man.Error = record.Lost, failure.Error()
 	case errors.As(failure, &back) && !errors.As(failure, &dead) && !errors.As(failure, &sig):
 		r.man.Ended, r.man.Error = record.Reverted, failure.Error()
 	case errors.As(failure, &sig):

@@ -23,7 +23,7 @@ const filterName = "squall-access"
 func (m *Mesh) Instruments(namespaces []string) []*unstructured.Unstructured {
 	settings := map[string]map[string]any{}
 	for _, where := range []string{"SIDECAR_INBOUND", "SIDECAR_OUTBOUND", "GATEWAY"} {
-		settings[where] = map[string]any{"access_log": []any{accessLog()}}
+		settings[where] = map[string]any{"access_log": []any{m.accessLog()}}
 		if where != "SIDECAR_INBOUND" {
 			maps.Copy(settings[where], mesh.RequestID())
 		}
@@ -56,8 +56,11 @@ func (m *Mesh) label(u *unstructured.Unstructured) {
 func (m *Mesh) Keeps(r mesh.Ref) bool { return m.opts.Name == kindName && r.Kind == "Namespace" }
 
 // accessLog is an access logger to standard output.
-func accessLog() map[string]any {
+func (m *Mesh) accessLog() map[string]any {
 	format := mesh.AccessLogFormat()
+	if m.opts.FineTimes {
+		format = mesh.FineAccessLogFormat()
+	}
 	format[entryKey] = entryMark
 	return map[string]any{
 		"name": "envoy.access_loggers.file",

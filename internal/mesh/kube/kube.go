@@ -46,6 +46,8 @@ type Options struct {
 	Actions []string
 	// Image is what stands for an image of the fixtures; nil leaves them as they are.
 	Image func(ref string) string
+	// FineTimes has proxies log times in microseconds.
+	FineTimes bool
 }
 
 // Mesh is one cluster.

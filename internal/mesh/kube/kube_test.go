@@ -141,6 +141,19 @@ func TestInstruments(t *testing.T) {
 	}
 }
 
+func TestFineTimes(t *testing.T) {
+	for fine, want := range map[bool]int{false: 0, true: 3} {
+		m, err := New(Options{Config: &rest.Config{Host: "http://127.0.0.1:1"}, FineTimes: fine})
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := fmt.Sprint(m.Instruments([]string{"squall"})[0].Object)
+		if got := strings.Count(text, "duration_us:%COMMON_DURATION("); got != want || strings.Count(text, "load:%REQ(X-SQUALL-LOAD)%") != 3 {
+			t.Errorf("fine %t: %d of %d\n%s", fine, got, want, text)
+		}
+	}
+}
+
 func TestPermissions(t *testing.T) {
 	m, err := New(Options{Config: &rest.Config{Host: "http://127.0.0.1:1"}, Namespaces: []string{"shop"}})
 	if err != nil {
