@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -16,6 +17,8 @@ const (
 	retryWithin = 30 * time.Second
 	retryFirst  = 100 * time.Millisecond
 	retryMost   = 2 * time.Second
+	// rolesWithin is how long an API server that has just started may take until it knows all roles: till then it refuses what they allow.
+	rolesWithin = 15 * time.Second
 )
 
 // GoneError is an API that did not answer, however often it was tried.
@@ -33,12 +36,12 @@ func (e *GoneError) Error() string {
 func (e *GoneError) Unwrap() error { return e.Err }
 
 // again makes a request that may be made twice, until the API answers, retryWithin is over or ctx ends. An API that was never reached, or
-// that was given up before, is tried once.
+// that was given up before, is tried once. A permission that is lacking is asked for again for rolesWithin.
 func again[T any](ctx context.Context, o *Objects, try func() (T, error)) (T, error) {
 	start := time.Now()
 	for n, pause := 1, retryFirst; ; n++ {
 		out, err := try()
-		if !Unavailable(err) {
+		if !Unavailable(err) && (!refusedByRole(err) || !o.reached.Load() || time.Since(start) > rolesWithin) {
 			o.reached.Store(true)
 			return out, err
 		}
@@ -81,4 +84,10 @@ func Unavailable(err error) bool {
 	var u *url.Error
 	return apierrors.IsServiceUnavailable(err) || apierrors.IsTooManyRequests(err) || apierrors.IsServerTimeout(err) || apierrors.IsTimeout(err) ||
 		apierrors.IsInternalError(err) || errors.As(err, &op) || errors.As(err, &u)
+}
+
+// refusedByRole says whether the user lacks the permission, as far as the API server knows. In mid-run that need not be so: what a run
+// needs was asked for before.
+func refusedByRole(err error) bool {
+	return apierrors.IsForbidden(err) && strings.Contains(err.Error(), " cannot ") && strings.Contains(err.Error(), ` resource "`)
 }

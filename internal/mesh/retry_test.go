@@ -16,6 +16,7 @@ import (
 func TestAgain(t *testing.T) {
 	refused := &url.Error{Op: "Get", URL: "https://x", Err: &net.OpError{Op: "dial", Err: errors.New("connection refused")}}
 	busy := apierrors.NewTooManyRequests("busy", 7)
+	lacking := apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "x", errors.New(`User "a" cannot get resource "pods" in API group ""`))
 	denied := apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "x", errors.New("no"))
 	for name, c := range map[string]struct {
 		fresh  bool // the API was never reached
@@ -29,6 +30,9 @@ func TestAgain(t *testing.T) {
 		"at once":           {errs: []error{nil}, tries: 1},
 		"back soon":         {errs: []error{refused, refused, nil}, tries: 3, within: [2]time.Duration{300 * time.Millisecond, 400 * time.Millisecond}},
 		"as it asks":        {errs: []error{busy, nil}, tries: 2, within: [2]time.Duration{7 * time.Second, 8 * time.Second}},
+		"before it knows":   {errs: []error{lacking, lacking, nil}, tries: 3, within: [2]time.Duration{0, time.Second}},
+		"lacking":           {errs: []error{lacking}, tries: 12, want: lacking, within: [2]time.Duration{rolesWithin, rolesWithin + retryMost}},
+		"lacking at first":  {fresh: true, errs: []error{lacking}, tries: 1, want: lacking},
 		"a decision":        {errs: []error{denied}, tries: 1, want: denied},
 		"a decision, later": {errs: []error{refused, denied}, tries: 2, want: denied, within: [2]time.Duration{0, time.Second}},
 		"gone":              {errs: []error{refused}, tries: 19, want: refused, gone: true, within: [2]time.Duration{retryWithin - retryMost, retryWithin}},
