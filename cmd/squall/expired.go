@@ -66,6 +66,9 @@ func (a *app) killedHere() (map[string]*killed, error) {
 	}
 	out := map[string]*killed{}
 	for _, k := range all {
+		if k.lost != nil {
+			return nil, environment(k.lost)
+		}
 		if k.man.Env != string(envLocal) {
 			out[mesh.Stamp{RunID: k.man.RunID}.Label()] = &k
 		}

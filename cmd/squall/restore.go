@@ -9,34 +9,46 @@ import (
 	"squall/internal/run"
 )
 
-// locate finds the cluster of each run that was on one: by the flags, else where the run says that it was. Nothing is sent.
-func locate(flags *connection, runs []killed) error {
+// locate finds the clusters of the runs. Of runs that were named all have to be found, before anything is sent; else those without one
+// are lost.
+func locate(runs []killed, flags *connection, named bool) error {
 	for i := range runs {
 		k := &runs[i]
-		if k.man.Env == string(envLocal) {
+		if k.lost != nil {
 			continue
 		}
-		where := *flags
-		switch {
-		case flags.given():
-		case k.owner.Cluster != nil:
-			where = connection{kubeconfig: k.owner.Cluster.Kubeconfig, context: k.owner.Cluster.Context}
-		case k.man.Env == string(envKind):
-			file, err := kindKubeconfig()
-			if err != nil {
-				return invalid(err)
-			}
-			where.kubeconfig = file
-		default:
-			return invalid(fmt.Errorf("run %s was on a %s: give --kubeconfig", k.man.RunID, k.man.Env))
+		if k.lost = k.locate(flags); k.lost != nil && named {
+			return k.lost
 		}
-		_, access, err := where.look()
+	}
+	return nil
+}
+
+// locate finds the cluster that the run was on: by the flags, else where the run says that it was. Nothing is sent.
+func (k *killed) locate(flags *connection) error {
+	if k.man.Env == string(envLocal) {
+		return nil
+	}
+	where := *flags
+	switch {
+	case flags.given():
+	case k.owner.Cluster != nil:
+		where = connection{kubeconfig: k.owner.Cluster.Kubeconfig, context: k.owner.Cluster.Context}
+	case k.man.Env == string(envKind):
+		file, err := kindKubeconfig()
 		if err != nil {
-			return err
+			return invalid(err)
 		}
-		if k.objects, err = mesh.NewObjects(access); err != nil {
-			return environment(err)
-		}
+		where.kubeconfig = file
+	default:
+		return invalid(fmt.Errorf("run %s was on a %s: give --kubeconfig", k.man.RunID, k.man.Env))
+	}
+	_, access, err := where.look()
+	if err != nil {
+		return err
+	}
+	if k.objects, err = mesh.NewObjects(access); err != nil {
+		return environment(err)
 	}
 	return nil
 }

@@ -48,9 +48,9 @@ func (a *app) rollbackCommand() *cobra.Command {
 		Use: "rollback [RUN…]", Short: "Finish the rollback of runs that were killed", ValidArgsFunction: a.completeRuns,
 		Long: "Finish the rollback of runs that were killed before theirs was done, from their journals: each object becomes what it was\n" +
 			"before the run, and what the run created is deleted. Without RUN these are all runs below the folder of the runs that have\n" +
-			"no end and whose process is gone, and those on clusters whose rollback failed. The mesh of a local run ends with the run: then\n" +
-			"there is nothing to restore, and it is verified that none of its processes is left. The run is marked as killed, so that its\n" +
-			"verdict is ERROR.\n\n" +
+			"no end and whose process is gone, and those on clusters whose rollback failed; of one that cannot be rolled back it is said why,\n" +
+			"and the others are. The mesh of a local run ends with the run: then there is nothing to restore, and it is verified that none\n" +
+			"of its processes is left. The run is marked as killed, so that its verdict is ERROR.\n\n" +
 			"With --expired the runs are those that have left something on a cluster, whose time is over, whatever machine they were started\n" +
 			"on: the cluster has a copy of their journals.",
 		Example: "  squall rollback\n  squall rollback --expired --context staging",
@@ -67,7 +67,7 @@ func (a *app) rollbackCommand() *cobra.Command {
 			}
 			runs, err := a.pending(args)
 			if err == nil && !f.forget {
-				err = locate(&f.connection, runs)
+				err = locate(runs, &f.connection, len(args) > 0)
 			}
 			if err != nil {
 				return err
@@ -91,6 +91,8 @@ type killed struct {
 	owner run.Owner
 	// objects are those of the cluster that the run was on, nil for a local one.
 	objects *mesh.Objects
+	// lost is why the run cannot be rolled back, so that the others are all the same.
+	lost error
 }
 
 // pending opens the runs that are named, or finds all that were killed.
@@ -121,7 +123,7 @@ func (a *app) pending(names []string) ([]killed, error) {
 }
 
 // findKilled finds the runs without an end whose process is gone, and those whose rollback on a cluster failed. Folders that
-// are no runs are passed over.
+// are no runs are passed over; a run that cannot be read is lost.
 func (a *app) findKilled() ([]killed, error) {
 	files, err := filepath.Glob(filepath.Join(a.reports, "*", record.ManifestFile))
 	if err != nil {
@@ -129,28 +131,31 @@ func (a *app) findKilled() ([]killed, error) {
 	}
 	var out []killed
 	for _, f := range files {
-		rec, err := record.Open(filepath.Dir(f))
-		if err != nil {
-			return nil, environment(err)
-		}
-		k, err := readKilled(rec)
-		if err != nil {
-			return nil, environment(err)
-		}
-		if !k.unfinished() {
-			continue
-		}
-		alive, err := k.alive()
+		k, alive, err := look(filepath.Dir(f))
 		switch {
 		case err != nil:
-			return nil, environment(err)
+			out = append(out, killed{man: record.Manifest{RunID: filepath.Base(filepath.Dir(f))}, lost: err})
+		case !k.unfinished():
 		case alive:
 			fmt.Fprintf(a.stderr, "run %s is under way (process %d): left alone\n", k.man.RunID, k.owner.PID)
-			continue
+		default:
+			out = append(out, k)
 		}
-		out = append(out, k)
 	}
 	return out, nil
+}
+
+// look reads a run, and whether it is under way.
+func look(dir string) (k killed, alive bool, err error) {
+	rec, err := record.Open(dir)
+	if err != nil {
+		return k, false, err
+	}
+	if k, err = readKilled(rec); err != nil || !k.unfinished() {
+		return k, false, err
+	}
+	alive, err = k.alive()
+	return k, alive, err
 }
 
 func readKilled(rec *record.Run) (killed, error) {
@@ -185,18 +190,11 @@ func (a *app) rollback(ctx context.Context, runs []killed, f *rollbackFlags) err
 	code := exitPass
 	var errs []error
 	for _, k := range runs {
-		var r restored
-		var err error
-		if f.forget {
-			r, err = k.forget()
-		} else {
-			r, err = k.rollback(ctx)
-		}
+		r, err := k.finish(ctx, f)
 		if err != nil || len(r.Errors) > 0 {
 			code = exitRollback
 		}
-		if err == nil {
-			err = rewrite(k.rec)
+		if r.RunID != "" {
 			list = append(list, r)
 		}
 		if err != nil {
@@ -210,6 +208,22 @@ func (a *app) rollback(ctx context.Context, runs []killed, f *rollbackFlags) err
 		return &codeError{worst(code, exitEnvironment), err}
 	}
 	return ended(code)
+}
+
+// finish rolls the run back or gives it up, and writes its report anew. The error is about the record.
+func (k killed) finish(ctx context.Context, f *rollbackFlags) (out restored, err error) {
+	switch {
+	case k.lost != nil:
+		return restored{RunID: k.man.RunID, Env: k.man.Env, Text: "not rolled back: nothing was sent", Errors: []string{k.lost.Error()}}, nil
+	case f.forget:
+		out, err = k.forget()
+	default:
+		out, err = k.rollback(ctx)
+	}
+	if err != nil {
+		return restored{}, err
+	}
+	return out, rewrite(k.rec)
 }
 
 // rewrite writes the report of a run anew.

@@ -203,8 +203,17 @@ func TestRollbackThroughTheAPI(t *testing.T) {
 		t.Fatal("the run has changed nothing")
 	}
 
-	code, out, errs := squall(t, "rollback", "--reports", reports)
+	dir := savedRun(t, reports) // a run on the local mesh that was killed too
+	editManifest(t, dir, func(m *record.Manifest) { m.Env, m.End, m.Ended, m.Rollback = "local", nil, "", record.Rollback{} })
+	code, out, errs := squall(t, "rollback", id, "--reports", reports)
 	want(t, 2, []string{"was on a cluster: give --kubeconfig"}, code, out, errs)
+	code, out, errs = squall(t, "rollback", "--reports", reports)
+	want(t, 6, []string{"r1: nothing is left to restore", id + ": failed: ", "was on a cluster: give --kubeconfig", "not rolled back: nothing was sent"}, code, out, errs)
+	code, out, errs = squall(t, "rollback", "--reports", reports, "-o", "json")
+	want(t, 6, nil, code, out, errs)
+	if list := fromJSON[[]restored](t, out); len(list) != 1 || list[0].RunID != id || len(list[0].Errors) != 1 {
+		t.Errorf("the local run is done, the other is not: %s", out)
+	}
 
 	nobody := write(t, filepath.Join(t.TempDir(), "kubeconfig"), string(server.Kubeconfig("http://127.0.0.1:1", "squall")))
 	code, out, errs = squall(t, "rollback", "--reports", reports, "--kubeconfig", nobody)
