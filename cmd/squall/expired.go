@@ -66,8 +66,8 @@ func (a *app) killedHere() (map[string]*killed, error) {
 	}
 	out := map[string]*killed{}
 	for _, k := range all {
-		if k.lost != nil {
-			return nil, environment(k.lost)
+		if k.lost != "" {
+			return nil, environment(errors.New(k.lost))
 		}
 		if k.man.Env != string(envLocal) {
 			out[mesh.Stamp{RunID: k.man.RunID}.Label()] = &k

@@ -5,53 +5,8 @@ import (
 	"fmt"
 	"strings"
 
-	"squall/internal/mesh"
 	"squall/internal/run"
 )
-
-// locate finds the clusters of the runs. Of runs that were named all have to be found, before anything is sent; else those without one
-// are lost.
-func locate(runs []killed, flags *connection, named bool) error {
-	for i := range runs {
-		k := &runs[i]
-		if k.lost != nil {
-			continue
-		}
-		if k.lost = k.locate(flags); k.lost != nil && named {
-			return k.lost
-		}
-	}
-	return nil
-}
-
-// locate finds the cluster that the run was on: by the flags, else where the run says that it was. Nothing is sent.
-func (k *killed) locate(flags *connection) error {
-	if k.man.Env == string(envLocal) {
-		return nil
-	}
-	where := *flags
-	switch {
-	case flags.given():
-	case k.owner.Cluster != nil:
-		where = connection{kubeconfig: k.owner.Cluster.Kubeconfig, context: k.owner.Cluster.Context}
-	case k.man.Env == string(envKind):
-		file, err := kindKubeconfig()
-		if err != nil {
-			return invalid(err)
-		}
-		where.kubeconfig = file
-	default:
-		return invalid(fmt.Errorf("run %s was on a %s: give --kubeconfig", k.man.RunID, k.man.Env))
-	}
-	_, access, err := where.look()
-	if err != nil {
-		return err
-	}
-	if k.objects, err = mesh.NewObjects(access); err != nil {
-		return environment(err)
-	}
-	return nil
-}
 
 // restore takes the open changes back through the API and verifies that the objects are what they were.
 func (k *killed) restore(ctx context.Context, journal *run.Journal, out *restored) {

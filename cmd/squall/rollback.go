@@ -51,8 +51,9 @@ func (a *app) rollbackCommand() *cobra.Command {
 			"no end and whose process is gone, and those on clusters whose rollback failed; of one that cannot be rolled back it is said why,\n" +
 			"and the others are. The mesh of a local run ends with the run: then there is nothing to restore, and it is verified that none\n" +
 			"of its processes is left. The run is marked as killed, so that its verdict is ERROR.\n\n" +
-			"With --expired the runs are those that have left something on a cluster, whose time is over, whatever machine they were started\n" +
-			"on: the cluster has a copy of their journals.",
+			"A RUN of another machine, whose folder is not here, is rolled back by the copy of its journal on the cluster that --kubeconfig or\n" +
+			"--context names. With --expired the runs are those that have left something on a cluster, whose time is over, whatever machine they were started\n" +
+			"on.",
 		Example: "  squall rollback\n  squall rollback --expired --context staging",
 		RunE: func(c *cobra.Command, args []string) error {
 			switch {
@@ -60,14 +61,14 @@ func (a *app) rollbackCommand() *cobra.Command {
 				return invalid(errors.New("--expired is about all runs on a cluster: leave RUN and --forget out"))
 			case f.forget && len(args) == 0:
 				return invalid(errors.New("name the runs to --forget"))
-			case f.namespace != "" && !f.expired:
-				return invalid(errors.New("--namespace is for --expired"))
+			case f.namespace != "" && !f.expired && (len(args) == 0 || f.forget):
+				return invalid(errors.New("--namespace is for --expired, and for runs that are named"))
 			case f.expired:
 				return a.rollbackExpired(c.Context(), f)
 			}
-			runs, err := a.pending(args)
+			runs, err := a.pending(args, f.given() && !f.forget)
 			if err == nil && !f.forget {
-				err = locate(runs, &f.connection, len(args) > 0)
+				err = a.locate(c.Context(), runs, f, len(args) > 0)
 			}
 			if err != nil {
 				return err
@@ -78,7 +79,7 @@ func (a *app) rollbackCommand() *cobra.Command {
 	f.connection.add(c, "without it the run's own")
 	fs := c.Flags()
 	fs.BoolVar(&f.expired, "expired", false, "clean up what runs left on a cluster whose time is over")
-	fs.StringVar(&f.namespace, "namespace", "", "with --expired look into this `NAMESPACE` alone")
+	fs.StringVar(&f.namespace, "namespace", "", "look for what runs left on the cluster in this `NAMESPACE` alone")
 	fs.BoolVar(&f.forget, "forget", false, "give the runs up, since their cluster is gone; nothing is sent")
 	output(c, &f.output)
 	return c
@@ -92,18 +93,26 @@ type killed struct {
 	// objects are those of the cluster that the run was on, nil for a local one.
 	objects *mesh.Objects
 	// lost is why the run cannot be rolled back, so that the others are all the same.
-	lost error
+	lost string
+	// remains are what the run's cluster has of it, where the run's folder or its journal is not here.
+	remains *run.Remains
 }
 
-// pending opens the runs that are named, or finds all that were killed.
-func (a *app) pending(names []string) ([]killed, error) {
+// pending opens the runs that are named, or finds all that were killed. One that is not here may be on a cluster when one is given.
+func (a *app) pending(names []string, given bool) ([]killed, error) {
 	if len(names) == 0 {
 		return a.findKilled()
 	}
 	var out []killed
 	for _, name := range names {
 		rec, err := a.openRun(name)
-		if err != nil {
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && given:
+			out = append(out, killed{man: record.Manifest{RunID: filepath.Base(name), Env: string(envCluster)}})
+			continue
+		case errors.Is(err, fs.ErrNotExist):
+			return nil, invalid(fmt.Errorf("%w; if it ran on another machine, give its cluster by --kubeconfig or --context", err))
+		case err != nil:
 			return nil, err
 		}
 		k, err := readKilled(rec)
@@ -134,7 +143,7 @@ func (a *app) findKilled() ([]killed, error) {
 		k, alive, err := look(filepath.Dir(f))
 		switch {
 		case err != nil:
-			out = append(out, killed{man: record.Manifest{RunID: filepath.Base(filepath.Dir(f))}, lost: err})
+			out = append(out, killed{man: record.Manifest{RunID: filepath.Base(filepath.Dir(f))}, lost: err.Error()})
 		case !k.unfinished():
 		case alive:
 			fmt.Fprintf(a.stderr, "run %s is under way (process %d): left alone\n", k.man.RunID, k.owner.PID)
@@ -213,10 +222,12 @@ func (a *app) rollback(ctx context.Context, runs []killed, f *rollbackFlags) err
 // finish rolls the run back or gives it up, and writes its report anew. The error is about the record.
 func (k killed) finish(ctx context.Context, f *rollbackFlags) (out restored, err error) {
 	switch {
-	case k.lost != nil:
-		return restored{RunID: k.man.RunID, Env: k.man.Env, Text: "not rolled back: nothing was sent", Errors: []string{k.lost.Error()}}, nil
+	case k.lost != "":
+		return restored{RunID: k.man.RunID, Env: k.man.Env, Text: "not rolled back: nothing was sent", Errors: []string{k.lost}}, nil
 	case f.forget:
 		out, err = k.forget()
+	case k.rec == nil:
+		return k.fromCopy(ctx), nil
 	default:
 		out, err = k.rollback(ctx)
 	}
@@ -269,6 +280,11 @@ func (k killed) rollback(ctx context.Context) (out restored, err error) {
 	was := k.man.Rollback
 	k.man.Rollback = record.Rollback{Tried: true}
 	switch {
+	case k.remains != nil:
+		out = k.fromCopy(ctx)
+		if k.man.Rollback.Errors = out.Errors; len(out.Errors) == 0 {
+			k.man.Rollback.Objects = "ok"
+		}
 	case k.objects != nil:
 		k.restore(ctx, journal, &out)
 	case k.man.End != nil:

@@ -135,6 +135,14 @@ func snapshot(server *kubeapi.Server) []map[string]any {
 	return out
 }
 
+// same expects of the API what it held before.
+func same(t *testing.T, before []map[string]any, server *kubeapi.Server) {
+	t.Helper()
+	if after := snapshot(server); !reflect.DeepEqual(before, after) {
+		t.Errorf("before: %v\nafter:  %v", before, after)
+	}
+}
+
 // killRun is a run that changed objects through the API and was killed with SIGKILL.
 func killRun(t *testing.T, reports, kubeconfig string) (id string) {
 	t.Helper()
@@ -227,9 +235,7 @@ func TestRollbackThroughTheAPI(t *testing.T) {
 	if len(done) != 1 || done[0].RunID != id || len(done[0].Undone) != 4 || len(done[0].Errors) > 0 {
 		t.Errorf("rolled back: %s", out)
 	}
-	if after := snapshot(server); !reflect.DeepEqual(before, after) {
-		t.Errorf("before: %v\nafter:  %v", before, after)
-	}
+	same(t, before, server)
 	code, out, errs = squall(t, "judge", id, "--reports", reports)
 	want(t, 3, []string{"ERROR circuit: " + killedReason}, code, out, errs)
 
