@@ -76,7 +76,8 @@ func (r *runner) undo(ctx context.Context, failure error) record.Rollback {
 		}
 	}
 	changes := slices.DeleteFunc(r.journal.Open(), func(e Entry) bool { return !isChange(e) })
-	originals := Originals(changes)
+	originals, err := r.journal.Targets(ctx, r.objects, isChange)
+	fail(err)
 	r.originals = originals
 	was := map[mesh.Ref]*unstructured.Unstructured{}
 	for ref := range originals {
