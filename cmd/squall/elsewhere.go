@@ -111,13 +111,23 @@ func (k *killed) hasJournal() bool {
 }
 
 // fromCopy takes back what the run left by the copy of its journal on the cluster.
-func (k *killed) fromCopy(ctx context.Context) restored {
+func (k *killed) fromCopy(ctx context.Context, foreign run.Decision) restored {
 	out := restored{RunID: k.man.RunID, Env: k.man.Env, Text: "what it left is taken back, by the copy of its journal on the cluster"}
+	k.remains.Foreign = foreign
 	done, err := k.remains.Undo(ctx, k.objects)
 	out.Undone = done
 	if err != nil {
 		out.Errors = strings.Split(err.Error(), "\n")
-		out.Text = "what the run left is not all taken back; run 'squall rollback " + k.man.RunID + "' again when the cause is gone"
+		out.Text = "what the run left is not all taken back; " + next(err, k.man.RunID, k.man.RunID)
 	}
 	return out
+}
+
+// next says what to do after a rollback that failed: args are those to try it again with.
+func next(err error, args, id string) string {
+	var foreign *run.ForeignError
+	if errors.As(err, &foreign) {
+		return fmt.Sprintf("'squall rollback %s' with --force overwrites what others have changed, with --keep it stays", id)
+	}
+	return fmt.Sprintf("run 'squall rollback %s' again when the cause is gone", args)
 }

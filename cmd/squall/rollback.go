@@ -12,32 +12,22 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"squall/internal/engine"
 	"squall/internal/mesh"
 	"squall/internal/proc"
 	"squall/internal/record"
-	"squall/internal/report"
 	"squall/internal/run"
 )
 
 // killedReason is how the manifest of a killed run says that it ended.
 const killedReason = "the run was killed before its end"
 
-// restored is what rollback did for one run.
-type restored struct {
-	RunID string `json:"runId"`
-	Env   string `json:"env"`
-	// Undone are the changes that were taken back now, the last first.
-	Undone []string `json:"undone,omitempty"`
-	Text   string   `json:"text"`
-	Errors []string `json:"errors,omitempty"`
-}
-
 // rollbackFlags are the flags of rollback.
 type rollbackFlags struct {
 	connection
 	expired   bool
 	forget    bool
+	force     bool
+	keep      bool
 	namespace string
 	output    format
 }
@@ -51,6 +41,8 @@ func (a *app) rollbackCommand() *cobra.Command {
 			"no end and whose process is gone, and those on clusters whose rollback failed; of one that cannot be rolled back it is said why,\n" +
 			"and the others are. The mesh of a local run ends with the run: then there is nothing to restore, and it is verified that none\n" +
 			"of its processes is left. The run is marked as killed, so that its verdict is ERROR.\n\n" +
+			"An object that somebody else has changed since the run did is left as it is, and the rollback fails, until --force or --keep\n" +
+			"decides about it.\n\n" +
 			"A RUN of another machine, whose folder is not here, is rolled back by the copy of its journal on the cluster that --kubeconfig or\n" +
 			"--context names. With --expired the runs are those that have left something on a cluster, whose time is over, whatever machine they were started\n" +
 			"on.",
@@ -59,8 +51,8 @@ func (a *app) rollbackCommand() *cobra.Command {
 			switch {
 			case f.expired && (len(args) > 0 || f.forget):
 				return invalid(errors.New("--expired is about all runs on a cluster: leave RUN and --forget out"))
-			case f.forget && len(args) == 0:
-				return invalid(errors.New("name the runs to --forget"))
+			case f.decided() != "" && len(args) == 0:
+				return invalid(fmt.Errorf("name the runs to %s", f.decided()))
 			case f.namespace != "" && !f.expired && (len(args) == 0 || f.forget):
 				return invalid(errors.New("--namespace is for --expired, and for runs that are named"))
 			case f.expired:
@@ -81,8 +73,35 @@ func (a *app) rollbackCommand() *cobra.Command {
 	fs.BoolVar(&f.expired, "expired", false, "clean up what runs left on a cluster whose time is over")
 	fs.StringVar(&f.namespace, "namespace", "", "look for what runs left on the cluster in this `NAMESPACE` alone")
 	fs.BoolVar(&f.forget, "forget", false, "give the runs up, since their cluster is gone; nothing is sent")
+	fs.BoolVar(&f.force, "force", false, "overwrite what others have changed since the run did")
+	fs.BoolVar(&f.keep, "keep", false, "let objects that others have changed since the run did be as they are, and restore the rest")
+	c.MarkFlagsMutuallyExclusive("forget", "force", "keep")
 	output(c, &f.output)
 	return c
+}
+
+// decided is the flag, if one is given, that is about runs that are named.
+func (f *rollbackFlags) decided() string {
+	switch {
+	case f.forget:
+		return "--forget"
+	case f.force:
+		return "--force"
+	case f.keep:
+		return "--keep"
+	}
+	return ""
+}
+
+// decision is what the rollback does with objects that others have changed.
+func (f *rollbackFlags) decision() run.Decision {
+	switch {
+	case f.force:
+		return run.Overwrite
+	case f.keep:
+		return run.Keep
+	}
+	return run.Leave
 }
 
 // killed is a run that is to be rolled back.
@@ -227,9 +246,9 @@ func (k killed) finish(ctx context.Context, f *rollbackFlags) (out restored, err
 	case f.forget:
 		out, err = k.forget()
 	case k.rec == nil:
-		return k.fromCopy(ctx), nil
+		return k.fromCopy(ctx, f.decision()), nil
 	default:
-		out, err = k.rollback(ctx)
+		out, err = k.rollback(ctx, f.decision())
 	}
 	if err != nil {
 		return restored{}, err
@@ -237,51 +256,22 @@ func (k killed) finish(ctx context.Context, f *rollbackFlags) (out restored, err
 	return out, rewrite(k.rec)
 }
 
-// rewrite writes the report of a run anew.
-func rewrite(rec *record.Run) error {
-	out, err := engine.Judge(rec)
-	if out == nil {
-		return err
-	}
-	return errors.Join(err, report.WriteFiles(rec, out.Data))
-}
-
-func (a *app) printRestored(list []restored, none string, to format) error {
-	if to == asJSON {
-		return a.printJSON(list)
-	}
-	var b strings.Builder
-	if len(list) == 0 {
-		b.WriteString(none + "\n")
-	}
-	for _, r := range list {
-		for _, u := range r.Undone {
-			fmt.Fprintf(&b, "%s: %s\n", r.RunID, u)
-		}
-		for _, e := range r.Errors {
-			fmt.Fprintf(&b, "%s: failed: %s\n", r.RunID, e)
-		}
-		fmt.Fprintf(&b, "%s: %s\n", r.RunID, r.Text)
-	}
-	_, err := fmt.Fprint(a.stdout, b.String())
-	return err
-}
-
 // rollback restores what the run left and marks it as killed. The error is about the record; what could not be restored is in
 // restored.
-func (k killed) rollback(ctx context.Context) (out restored, err error) {
+func (k killed) rollback(ctx context.Context, foreign run.Decision) (out restored, err error) {
 	out = restored{RunID: k.man.RunID, Env: k.man.Env}
 	journal, err := run.OpenJournal(k.rec.Path(record.JournalFile))
 	if err != nil {
 		return out, err
 	}
 	defer func() { err = errors.Join(err, journal.Close()) }()
+	journal.Foreign = foreign
 	start := time.Now()
 	was := k.man.Rollback
 	k.man.Rollback = record.Rollback{Tried: true}
 	switch {
 	case k.remains != nil:
-		out = k.fromCopy(ctx)
+		out = k.fromCopy(ctx, foreign)
 		if k.man.Rollback.Errors = out.Errors; len(out.Errors) == 0 {
 			k.man.Rollback.Objects = "ok"
 		}
@@ -294,7 +284,7 @@ func (k killed) rollback(ctx context.Context) (out restored, err error) {
 		k.restoreLocal(journal, &out)
 	}
 	out.Errors = k.man.Rollback.Errors
-	if o := k.man.Rollback.Objects; o != "ok" && o != "" {
+	if o := k.man.Rollback.Objects; o != "ok" && o != "" && !k.man.Rollback.Forgotten {
 		out.Errors = append(out.Errors[:len(out.Errors):len(out.Errors)], o)
 	}
 	k.man.Rollback.Seconds = time.Since(start).Seconds()

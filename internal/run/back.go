@@ -85,7 +85,7 @@ func (r *runner) undo(ctx context.Context, failure error) record.Rollback {
 		fail(err)
 		was[ref] = now
 	}
-	fail(r.journal.Undo(ctx, r.objects, isChange))
+	fail(r.undecided(r.journal.Undo(ctx, r.objects, isChange)))
 	fail(r.settle(ctx))
 	for _, c := range changes {
 		if c.Deed != nil {
@@ -115,6 +115,15 @@ func (r *runner) undo(ctx context.Context, failure error) record.Rollback {
 	}
 	r.unsaved = r.saveConfigs(ctx, "after")
 	return out
+}
+
+// undecided says how to decide about what others have changed, where there is something to decide after the run.
+func (r *runner) undecided(err error) error {
+	var foreign *ForeignError
+	if r.mirror == nil || !errors.As(err, &foreign) {
+		return err
+	}
+	return fmt.Errorf("%w; 'squall rollback %s' with --force overwrites what others have changed, with --keep it stays", err, r.man.RunID)
 }
 
 // awaitBack waits until the proxies have the configuration from before. Of pods that a change of their workload brought, and that

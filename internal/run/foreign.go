@@ -17,6 +17,7 @@ import (
 // Decision is what a rollback does with an object that somebody else has changed since the run did.
 type Decision int
 
+// What can be decided.
 const (
 	Leave     Decision = iota // leave it as it is, a *ForeignError; its undo stays open
 	Overwrite                 // make it what it was before the run all the same
@@ -157,6 +158,16 @@ func (j *Journal) Targets(ctx context.Context, o *mesh.Objects, which func(Entry
 		out[ref] = last.target(live)
 	}
 	return out, errors.Join(errs...)
+}
+
+// Kept are the objects that were decided to be kept as they are.
+func (j *Journal) Kept() []string {
+	var out []string
+	for id := range j.kept {
+		out = append(out, mesh.Ref{Kind: id.kind, Namespace: id.namespace, Name: id.name}.String())
+	}
+	slices.Sort(out)
+	return out
 }
 
 // Decided are the targets without the objects that were decided to be kept as they are.

@@ -173,7 +173,11 @@ func (j *Journal) Done(entries []Entry) []string {
 	var out []string
 	for _, e := range slices.Backward(entries) {
 		if !slices.ContainsFunc(j.open, func(o Entry) bool { return o.Seq == e.Seq }) {
-			out = append(out, e.Done())
+			done := e.Done()
+			if e.Deed == nil && j.kept[identify(e.Ref)] {
+				done = fmt.Sprintf("kept %s as others have changed it (%s)", e.Ref, e.Step)
+			}
+			out = append(out, done)
 		}
 	}
 	return out
