@@ -2,6 +2,8 @@ package check
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -102,6 +104,46 @@ func TestCopies(t *testing.T) {
 			tt.edit(m)
 			if got := judge(t, m, tt.stmt); got.Verdict != tt.want || !strings.Contains(got.Reason, tt.reason) {
 				t.Errorf("%s: %v: %s, want %v: …%s…", tt.stmt, got.Verdict, got.Reason, tt.want, tt.reason)
+			}
+		})
+	}
+}
+
+// TestSavedMirror judges a run of the real mesh whose mirrored requests all timed out, as it is and with its logs changed to what they are
+// without copies. By more arrivals than answers all of these would pass.
+func TestSavedMirror(t *testing.T) {
+	const v1, v2, caller = "phases/mirrored/access/httpbin-0.ndjson", "phases/mirrored/access/httpbin-v2-0.ndjson", "phases/mirrored/access/squall-load-0.ndjson"
+	tests := []struct {
+		name   string
+		edit   func(t *testing.T, dir string)
+		want   Verdict
+		code   int
+		reason string
+	}{
+		{"as it is", func(*testing.T, string) {}, Pass, 0, ""},
+		{"the originals went to v2", func(t *testing.T, dir string) {
+			replace(t, dir, caller, `"upstream_host":"127.117.16.1:8080"`, `"upstream_host":"127.117.16.2:8080"`, -1)
+			if err := os.Truncate(filepath.Join(dir, v1), 0); err != nil {
+				t.Fatal(err)
+			}
+		}, Inconclusive, 4, `fault not proven: copies("httpbin", version == "v2").count = 0 [0, 20] (attempts or copies)`},
+		{"others called v2", func(t *testing.T, dir string) {
+			replace(t, dir, v2, `"request_id":"`, `"request_id":"of-others-`, -1)
+		}, Inconclusive, 4, `fault not proven: copies("httpbin", version == "v2").count = 0: > 0 does not hold`},
+		{"no ids", func(t *testing.T, dir string) {
+			replace(t, dir, v2, `"request_id":`, `"request_id":null,"bytes_sent":0,"x":`, -1)
+		}, Inconclusive, 4, "20 of 40 entries have no request id"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			dir, run := copyOf(t, "mirror")
+			tt.edit(t, dir)
+			res, err := JudgeRun(run)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if res.Verdict != tt.want || res.ExitCode != tt.code || !strings.Contains(res.Reason, tt.reason) {
+				t.Errorf("%v, exit code %d: %s\nwant %v, %d: …%s…", res.Verdict, res.ExitCode, res.Reason, tt.want, tt.code, tt.reason)
 			}
 		})
 	}
