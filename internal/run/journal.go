@@ -168,11 +168,15 @@ func (j *Journal) write(e Entry) error {
 // Open lists the undos that were not done, in the order in which the changes were made.
 func (j *Journal) Open() []Entry { return slices.Clone(j.open) }
 
+func (j *Journal) isOpen(seq int) bool {
+	return slices.ContainsFunc(j.open, func(o Entry) bool { return o.Seq == seq })
+}
+
 // Done says of those of the entries that are not open any more what their undo did, the last first.
 func (j *Journal) Done(entries []Entry) []string {
 	var out []string
 	for _, e := range slices.Backward(entries) {
-		if !slices.ContainsFunc(j.open, func(o Entry) bool { return o.Seq == e.Seq }) {
+		if !j.isOpen(e.Seq) {
 			done := e.Done()
 			if e.Deed == nil && j.kept[identify(e.Ref)] {
 				done = fmt.Sprintf("kept %s as others have changed it (%s)", e.Ref, e.Step)
