@@ -66,6 +66,9 @@ func (a *app) killedHere() (map[string]*killed, error) {
 	}
 	out := map[string]*killed{}
 	for _, k := range all {
+		if k.lost != "" {
+			return nil, environment(errors.New(k.lost))
+		}
 		if k.man.Env != string(envLocal) {
 			out[mesh.Stamp{RunID: k.man.RunID}.Label()] = &k
 		}
@@ -78,7 +81,7 @@ func (a *app) clear(ctx context.Context, objects *mesh.Objects, r *run.Remains, 
 	out := restored{RunID: r.Run, Env: string(envCluster)}
 	if here != nil {
 		here.objects = objects
-		own, err := here.rollback(ctx)
+		own, err := here.rollback(ctx, run.Leave)
 		if err == nil {
 			err = rewrite(here.rec)
 		}
@@ -91,7 +94,7 @@ func (a *app) clear(ctx context.Context, objects *mesh.Objects, r *run.Remains, 
 	out.Undone = append(out.Undone, done...)
 	if err != nil {
 		out.Errors = append(out.Errors, strings.Split(err.Error(), "\n")...)
-		out.Text = "what the run left is not all taken back; run 'squall rollback --expired' again when the cause is gone"
+		out.Text = "what the run left is not all taken back; " + next(err, "--expired", r.Run)
 		return out, nil
 	}
 	if here == nil {

@@ -5,41 +5,8 @@ import (
 	"fmt"
 	"strings"
 
-	"squall/internal/mesh"
 	"squall/internal/run"
 )
-
-// locate finds the cluster of each run that was on one: by the flags, else where the run says that it was. Nothing is sent.
-func locate(flags *connection, runs []killed) error {
-	for i := range runs {
-		k := &runs[i]
-		if k.man.Env == string(envLocal) {
-			continue
-		}
-		where := *flags
-		switch {
-		case flags.given():
-		case k.owner.Cluster != nil:
-			where = connection{kubeconfig: k.owner.Cluster.Kubeconfig, context: k.owner.Cluster.Context}
-		case k.man.Env == string(envKind):
-			file, err := kindKubeconfig()
-			if err != nil {
-				return invalid(err)
-			}
-			where.kubeconfig = file
-		default:
-			return invalid(fmt.Errorf("run %s was on a %s: give --kubeconfig", k.man.RunID, k.man.Env))
-		}
-		_, access, err := where.look()
-		if err != nil {
-			return err
-		}
-		if k.objects, err = mesh.NewObjects(access); err != nil {
-			return environment(err)
-		}
-	}
-	return nil
-}
 
 // restore takes the open changes back through the API and verifies that the objects are what they were.
 func (k *killed) restore(ctx context.Context, journal *run.Journal, out *restored) {
@@ -49,7 +16,6 @@ func (k *killed) restore(ctx context.Context, journal *run.Journal, out *restore
 		}
 	}
 	open := journal.Open()
-	originals := run.Originals(open)
 	where := k.owner.Cluster
 	if where == nil {
 		where = &run.Cluster{}
@@ -59,8 +25,12 @@ func (k *killed) restore(ctx context.Context, journal *run.Journal, out *restore
 		k.man.Rollback.Objects, out.Text = "not verified", "nothing was restored"
 		return
 	}
-	fail(where.Undo(ctx, k.objects, journal, k.man.RunID))
-	left, err := run.Leftovers(ctx, k.objects, originals)
+	targets, err := journal.Targets(ctx, k.objects, run.All)
+	fail(err)
+	undone := where.Undo(ctx, k.objects, journal, k.man.RunID)
+	fail(undone)
+	targets = journal.Decided(targets)
+	left, err := run.Leftovers(ctx, k.objects, targets)
 	fail(err)
 	k.man.Rollback.Objects = strings.Join(left, "; ")
 	if err == nil && len(left) == 0 {
@@ -69,11 +39,16 @@ func (k *killed) restore(ctx context.Context, journal *run.Journal, out *restore
 	out.Undone = append(out.Undone, journal.Done(open)...)
 	switch {
 	case len(k.man.Rollback.Errors) > 0 || len(left) > 0:
-		out.Text = "the rollback failed; run 'squall rollback' again when the cause is gone"
+		out.Text = "the rollback failed; " + next(undone, k.man.RunID, k.man.RunID)
 	case len(open) == 0:
 		out.Text = "nothing was left to restore"
 	default:
-		out.Text = fmt.Sprintf("rolled back: %d objects are what they were before the run", len(originals))
+		out.Text = fmt.Sprintf("rolled back: %d objects are what they were before the run", len(targets))
+		if kept := journal.Kept(); len(kept) > 0 { // then the run is done with, but what it changed is not what it was
+			k.man.Rollback.Forgotten = true
+			k.man.Rollback.Objects = "kept as others have changed it: " + strings.Join(kept, ", ")
+			out.Text += ", and these are kept as others have changed them: " + strings.Join(kept, ", ")
+		}
 	}
 }
 

@@ -12,32 +12,22 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"squall/internal/engine"
 	"squall/internal/mesh"
 	"squall/internal/proc"
 	"squall/internal/record"
-	"squall/internal/report"
 	"squall/internal/run"
 )
 
 // killedReason is how the manifest of a killed run says that it ended.
 const killedReason = "the run was killed before its end"
 
-// restored is what rollback did for one run.
-type restored struct {
-	RunID string `json:"runId"`
-	Env   string `json:"env"`
-	// Undone are the changes that were taken back now, the last first.
-	Undone []string `json:"undone,omitempty"`
-	Text   string   `json:"text"`
-	Errors []string `json:"errors,omitempty"`
-}
-
 // rollbackFlags are the flags of rollback.
 type rollbackFlags struct {
 	connection
 	expired   bool
 	forget    bool
+	force     bool
+	keep      bool
 	namespace string
 	output    format
 }
@@ -48,26 +38,29 @@ func (a *app) rollbackCommand() *cobra.Command {
 		Use: "rollback [RUN…]", Short: "Finish the rollback of runs that were killed", ValidArgsFunction: a.completeRuns,
 		Long: "Finish the rollback of runs that were killed before theirs was done, from their journals: each object becomes what it was\n" +
 			"before the run, and what the run created is deleted. Without RUN these are all runs below the folder of the runs that have\n" +
-			"no end and whose process is gone, and those on clusters whose rollback failed. The mesh of a local run ends with the run: then\n" +
-			"there is nothing to restore, and it is verified that none of its processes is left. The run is marked as killed, so that its\n" +
-			"verdict is ERROR.\n\n" +
-			"With --expired the runs are those that have left something on a cluster, whose time is over, whatever machine they were started\n" +
-			"on: the cluster has a copy of their journals.",
+			"no end and whose process is gone, and those on clusters whose rollback failed; of one that cannot be rolled back it is said why,\n" +
+			"and the others are. The mesh of a local run ends with the run: then there is nothing to restore, and it is verified that none\n" +
+			"of its processes is left. The run is marked as killed, so that its verdict is ERROR.\n\n" +
+			"An object that somebody else has changed since the run did is left as it is, and the rollback fails, until --force or --keep\n" +
+			"decides about it.\n\n" +
+			"A RUN of another machine, whose folder is not here, is rolled back by the copy of its journal on the cluster that --kubeconfig or\n" +
+			"--context names. With --expired the runs are those that have left something on a cluster, whose time is over, whatever machine they were started\n" +
+			"on.",
 		Example: "  squall rollback\n  squall rollback --expired --context staging",
 		RunE: func(c *cobra.Command, args []string) error {
 			switch {
 			case f.expired && (len(args) > 0 || f.forget):
 				return invalid(errors.New("--expired is about all runs on a cluster: leave RUN and --forget out"))
-			case f.forget && len(args) == 0:
-				return invalid(errors.New("name the runs to --forget"))
-			case f.namespace != "" && !f.expired:
-				return invalid(errors.New("--namespace is for --expired"))
+			case f.decided() != "" && len(args) == 0:
+				return invalid(fmt.Errorf("name the runs to %s", f.decided()))
+			case f.namespace != "" && !f.expired && (len(args) == 0 || f.forget):
+				return invalid(errors.New("--namespace is for --expired, and for runs that are named"))
 			case f.expired:
 				return a.rollbackExpired(c.Context(), f)
 			}
-			runs, err := a.pending(args)
+			runs, err := a.pending(args, f.given() && !f.forget)
 			if err == nil && !f.forget {
-				err = locate(&f.connection, runs)
+				err = a.locate(c.Context(), runs, f, len(args) > 0)
 			}
 			if err != nil {
 				return err
@@ -78,10 +71,37 @@ func (a *app) rollbackCommand() *cobra.Command {
 	f.connection.add(c, "without it the run's own")
 	fs := c.Flags()
 	fs.BoolVar(&f.expired, "expired", false, "clean up what runs left on a cluster whose time is over")
-	fs.StringVar(&f.namespace, "namespace", "", "with --expired look into this `NAMESPACE` alone")
+	fs.StringVar(&f.namespace, "namespace", "", "look for what runs left on the cluster in this `NAMESPACE` alone")
 	fs.BoolVar(&f.forget, "forget", false, "give the runs up, since their cluster is gone; nothing is sent")
+	fs.BoolVar(&f.force, "force", false, "overwrite what others have changed since the run did")
+	fs.BoolVar(&f.keep, "keep", false, "let objects that others have changed since the run did be as they are, and restore the rest")
+	c.MarkFlagsMutuallyExclusive("forget", "force", "keep")
 	output(c, &f.output)
 	return c
+}
+
+// decided is the flag, if one is given, that is about runs that are named.
+func (f *rollbackFlags) decided() string {
+	switch {
+	case f.forget:
+		return "--forget"
+	case f.force:
+		return "--force"
+	case f.keep:
+		return "--keep"
+	}
+	return ""
+}
+
+// decision is what the rollback does with objects that others have changed.
+func (f *rollbackFlags) decision() run.Decision {
+	switch {
+	case f.force:
+		return run.Overwrite
+	case f.keep:
+		return run.Keep
+	}
+	return run.Leave
 }
 
 // killed is a run that is to be rolled back.
@@ -91,17 +111,27 @@ type killed struct {
 	owner run.Owner
 	// objects are those of the cluster that the run was on, nil for a local one.
 	objects *mesh.Objects
+	// lost is why the run cannot be rolled back, so that the others are all the same.
+	lost string
+	// remains are what the run's cluster has of it, where the run's folder or its journal is not here.
+	remains *run.Remains
 }
 
-// pending opens the runs that are named, or finds all that were killed.
-func (a *app) pending(names []string) ([]killed, error) {
+// pending opens the runs that are named, or finds all that were killed. One that is not here may be on a cluster when one is given.
+func (a *app) pending(names []string, given bool) ([]killed, error) {
 	if len(names) == 0 {
 		return a.findKilled()
 	}
 	var out []killed
 	for _, name := range names {
 		rec, err := a.openRun(name)
-		if err != nil {
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && given:
+			out = append(out, killed{man: record.Manifest{RunID: filepath.Base(name), Env: string(envCluster)}})
+			continue
+		case errors.Is(err, fs.ErrNotExist):
+			return nil, invalid(fmt.Errorf("%w; if it ran on another machine, give its cluster by --kubeconfig or --context", err))
+		case err != nil:
 			return nil, err
 		}
 		k, err := readKilled(rec)
@@ -121,7 +151,7 @@ func (a *app) pending(names []string) ([]killed, error) {
 }
 
 // findKilled finds the runs without an end whose process is gone, and those whose rollback on a cluster failed. Folders that
-// are no runs are passed over.
+// are no runs are passed over; a run that cannot be read is lost.
 func (a *app) findKilled() ([]killed, error) {
 	files, err := filepath.Glob(filepath.Join(a.reports, "*", record.ManifestFile))
 	if err != nil {
@@ -129,28 +159,31 @@ func (a *app) findKilled() ([]killed, error) {
 	}
 	var out []killed
 	for _, f := range files {
-		rec, err := record.Open(filepath.Dir(f))
-		if err != nil {
-			return nil, environment(err)
-		}
-		k, err := readKilled(rec)
-		if err != nil {
-			return nil, environment(err)
-		}
-		if !k.unfinished() {
-			continue
-		}
-		alive, err := k.alive()
+		k, alive, err := look(filepath.Dir(f))
 		switch {
 		case err != nil:
-			return nil, environment(err)
+			out = append(out, killed{man: record.Manifest{RunID: filepath.Base(filepath.Dir(f))}, lost: err.Error()})
+		case !k.unfinished():
 		case alive:
 			fmt.Fprintf(a.stderr, "run %s is under way (process %d): left alone\n", k.man.RunID, k.owner.PID)
-			continue
+		default:
+			out = append(out, k)
 		}
-		out = append(out, k)
 	}
 	return out, nil
+}
+
+// look reads a run, and whether it is under way.
+func look(dir string) (k killed, alive bool, err error) {
+	rec, err := record.Open(dir)
+	if err != nil {
+		return k, false, err
+	}
+	if k, err = readKilled(rec); err != nil || !k.unfinished() {
+		return k, false, err
+	}
+	alive, err = k.alive()
+	return k, alive, err
 }
 
 func readKilled(rec *record.Run) (killed, error) {
@@ -185,18 +218,11 @@ func (a *app) rollback(ctx context.Context, runs []killed, f *rollbackFlags) err
 	code := exitPass
 	var errs []error
 	for _, k := range runs {
-		var r restored
-		var err error
-		if f.forget {
-			r, err = k.forget()
-		} else {
-			r, err = k.rollback(ctx)
-		}
+		r, err := k.finish(ctx, f)
 		if err != nil || len(r.Errors) > 0 {
 			code = exitRollback
 		}
-		if err == nil {
-			err = rewrite(k.rec)
+		if r.RunID != "" {
 			list = append(list, r)
 		}
 		if err != nil {
@@ -212,49 +238,43 @@ func (a *app) rollback(ctx context.Context, runs []killed, f *rollbackFlags) err
 	return ended(code)
 }
 
-// rewrite writes the report of a run anew.
-func rewrite(rec *record.Run) error {
-	out, err := engine.Judge(rec)
-	if out == nil {
-		return err
+// finish rolls the run back or gives it up, and writes its report anew. The error is about the record.
+func (k killed) finish(ctx context.Context, f *rollbackFlags) (out restored, err error) {
+	switch {
+	case k.lost != "":
+		return restored{RunID: k.man.RunID, Env: k.man.Env, Text: "not rolled back: nothing was sent", Errors: []string{k.lost}}, nil
+	case f.forget:
+		out, err = k.forget()
+	case k.rec == nil:
+		return k.fromCopy(ctx, f.decision()), nil
+	default:
+		out, err = k.rollback(ctx, f.decision())
 	}
-	return errors.Join(err, report.WriteFiles(rec, out.Data))
-}
-
-func (a *app) printRestored(list []restored, none string, to format) error {
-	if to == asJSON {
-		return a.printJSON(list)
+	if err != nil {
+		return restored{}, err
 	}
-	var b strings.Builder
-	if len(list) == 0 {
-		b.WriteString(none + "\n")
-	}
-	for _, r := range list {
-		for _, u := range r.Undone {
-			fmt.Fprintf(&b, "%s: %s\n", r.RunID, u)
-		}
-		for _, e := range r.Errors {
-			fmt.Fprintf(&b, "%s: failed: %s\n", r.RunID, e)
-		}
-		fmt.Fprintf(&b, "%s: %s\n", r.RunID, r.Text)
-	}
-	_, err := fmt.Fprint(a.stdout, b.String())
-	return err
+	return out, rewrite(k.rec)
 }
 
 // rollback restores what the run left and marks it as killed. The error is about the record; what could not be restored is in
 // restored.
-func (k killed) rollback(ctx context.Context) (out restored, err error) {
+func (k killed) rollback(ctx context.Context, foreign run.Decision) (out restored, err error) {
 	out = restored{RunID: k.man.RunID, Env: k.man.Env}
 	journal, err := run.OpenJournal(k.rec.Path(record.JournalFile))
 	if err != nil {
 		return out, err
 	}
 	defer func() { err = errors.Join(err, journal.Close()) }()
+	journal.Foreign = foreign
 	start := time.Now()
 	was := k.man.Rollback
 	k.man.Rollback = record.Rollback{Tried: true}
 	switch {
+	case k.remains != nil:
+		out = k.fromCopy(ctx, foreign)
+		if k.man.Rollback.Errors = out.Errors; len(out.Errors) == 0 {
+			k.man.Rollback.Objects = "ok"
+		}
 	case k.objects != nil:
 		k.restore(ctx, journal, &out)
 	case k.man.End != nil:
@@ -264,7 +284,7 @@ func (k killed) rollback(ctx context.Context) (out restored, err error) {
 		k.restoreLocal(journal, &out)
 	}
 	out.Errors = k.man.Rollback.Errors
-	if o := k.man.Rollback.Objects; o != "ok" && o != "" {
+	if o := k.man.Rollback.Objects; o != "ok" && o != "" && !k.man.Rollback.Forgotten {
 		out.Errors = append(out.Errors[:len(out.Errors):len(out.Errors)], o)
 	}
 	k.man.Rollback.Seconds = time.Since(start).Seconds()

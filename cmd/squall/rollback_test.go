@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -85,7 +86,11 @@ func makeChanges(dir, kubeconfig string) error {
 		if err := journal.Add("breaker", "step", mesh.RefOf(after), before); err != nil {
 			return err
 		}
-		if _, err := objects.Apply(ctx, after); err != nil {
+		stored, err := objects.Apply(ctx, after)
+		if err != nil {
+			return err
+		}
+		if _, err := journal.Made(stored); err != nil {
 			return err
 		}
 	}
@@ -133,6 +138,14 @@ func snapshot(server *kubeapi.Server) []map[string]any {
 		out = append(out, u.Object)
 	}
 	return out
+}
+
+// same expects of the API what it held before.
+func same(t *testing.T, before []map[string]any, server *kubeapi.Server) {
+	t.Helper()
+	if after := snapshot(server); !reflect.DeepEqual(before, after) {
+		t.Errorf("before: %v\nafter:  %v", before, after)
+	}
 }
 
 // killRun is a run that changed objects through the API and was killed with SIGKILL.
@@ -203,8 +216,17 @@ func TestRollbackThroughTheAPI(t *testing.T) {
 		t.Fatal("the run has changed nothing")
 	}
 
-	code, out, errs := squall(t, "rollback", "--reports", reports)
+	dir := savedRun(t, reports) // a run on the local mesh that was killed too
+	editManifest(t, dir, func(m *record.Manifest) { m.Env, m.End, m.Ended, m.Rollback = "local", nil, "", record.Rollback{} })
+	code, out, errs := squall(t, "rollback", id, "--reports", reports)
 	want(t, 2, []string{"was on a cluster: give --kubeconfig"}, code, out, errs)
+	code, out, errs = squall(t, "rollback", "--reports", reports)
+	want(t, 6, []string{"r1: nothing is left to restore", id + ": failed: ", "was on a cluster: give --kubeconfig", "not rolled back: nothing was sent"}, code, out, errs)
+	code, out, errs = squall(t, "rollback", "--reports", reports, "-o", "json")
+	want(t, 6, nil, code, out, errs)
+	if list := fromJSON[[]restored](t, out); len(list) != 1 || list[0].RunID != id || len(list[0].Errors) != 1 {
+		t.Errorf("the local run is done, the other is not: %s", out)
+	}
 
 	nobody := write(t, filepath.Join(t.TempDir(), "kubeconfig"), string(server.Kubeconfig("http://127.0.0.1:1", "squall")))
 	code, out, errs = squall(t, "rollback", "--reports", reports, "--kubeconfig", nobody)
@@ -218,9 +240,7 @@ func TestRollbackThroughTheAPI(t *testing.T) {
 	if len(done) != 1 || done[0].RunID != id || len(done[0].Undone) != 4 || len(done[0].Errors) > 0 {
 		t.Errorf("rolled back: %s", out)
 	}
-	if after := snapshot(server); !reflect.DeepEqual(before, after) {
-		t.Errorf("before: %v\nafter:  %v", before, after)
-	}
+	same(t, before, server)
 	code, out, errs = squall(t, "judge", id, "--reports", reports)
 	want(t, 3, []string{"ERROR circuit: " + killedReason}, code, out, errs)
 
@@ -228,6 +248,83 @@ func TestRollbackThroughTheAPI(t *testing.T) {
 	want(t, 0, []string{"no run was killed"}, code, out, errs)
 	code, out, errs = squall(t, "rollback", id, "--reports", reports, "--kubeconfig", kubeconfig)
 	want(t, 0, []string{"nothing was left to restore"}, code, out, errs)
+}
+
+// patchRule changes the rule as Flagger.
+func patchRule(t *testing.T, kubeconfig, patch string) {
+	t.Helper()
+	cfg, err := mesh.Connect(kubeconfig, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := cfg.Host + "/apis/networking.istio.io/v1/namespaces/squall/destinationrules/httpbin?fieldManager=flagger"
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPatch, url, strings.NewReader(patch))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/merge-patch+json")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := res.Body.Close(); err != nil || res.StatusCode != http.StatusOK {
+		t.Fatal(res.Status, err)
+	}
+}
+
+// TestRollbackOfWhatOthersChanged leaves a rule alone that somebody else has changed, until it is decided what becomes of it.
+func TestRollbackOfWhatOthersChanged(t *testing.T) {
+	for decision, c := range map[string]struct {
+		connections int64
+		texts       []string
+		judged      []string
+		code        int
+	}{
+		"--force": {100, []string{"restored DestinationRule squall/httpbin", "are what they were before the run"}, []string{killedReason}, 3},
+		"--keep":  {7, []string{"kept DestinationRule squall/httpbin as others have changed it"}, []string{"kept as others have changed it"}, 6},
+	} {
+		t.Run(decision, func(t *testing.T) {
+			atRoot(t)
+			_, kubeconfig := api(t)
+			objects := objectsOf(t, kubeconfig)
+			for _, u := range []*unstructured.Unstructured{mesh.Namespace("squall"), object(beforeRule)} {
+				if _, err := objects.Apply(t.Context(), u); err != nil {
+					t.Fatal(err)
+				}
+			}
+			reports := t.TempDir()
+			id := killRun(t, reports, kubeconfig)
+			patchRule(t, kubeconfig, `{"spec":{"trafficPolicy":{"connectionPool":{"tcp":{"maxConnections":7}}}}}`)
+			args := []string{"rollback", "--reports", reports, "--kubeconfig", kubeconfig}
+			connections := func() int64 {
+				u, err := objects.Get(t.Context(), mesh.RefOf(object(beforeRule)))
+				if err != nil || u == nil {
+					t.Fatal(u, err)
+				}
+				n, _, _ := unstructured.NestedInt64(u.Object, "spec", "trafficPolicy", "connectionPool", "tcp", "maxConnections")
+				return n
+			}
+			for range 2 { // it stays undecided
+				code, out, errs := squall(t, args...)
+				want(t, 6, []string{"DestinationRule squall/httpbin is not what the run made of it (Flagger (flagger) changed spec.trafficPolicy.connectionPool.tcp.maxConnections)",
+					"left as it is", "'squall rollback " + id + "' with --force overwrites", "with --keep it stays"}, code, out, errs)
+				if n := connections(); n != 7 {
+					t.Fatalf("%d connections", n)
+				}
+			}
+			code, out, errs := squall(t, append(args, decision)...)
+			want(t, 2, []string{"name the runs to " + decision}, code, out, errs)
+			code, out, errs = squall(t, append(args, decision, id)...)
+			want(t, 0, c.texts, code, out, errs)
+			if n := connections(); n != c.connections {
+				t.Errorf("%d connections, want %d", n, c.connections)
+			}
+			code, out, errs = squall(t, args...)
+			want(t, 0, []string{"no run was killed"}, code, out, errs)
+			code, out, errs = squall(t, "judge", id, "--reports", reports)
+			want(t, c.code, c.judged, code, out, errs)
+		})
+	}
 }
 
 // TestRollbackDamagedJournal does not take a journal that cannot be read for one without entries.

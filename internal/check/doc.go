@@ -36,6 +36,7 @@
 //	elsewhere("NAME")                       over all proxies but the client's
 //	elsewhere(HOST, "STAT", SUBSET)         cluster(…) over all proxies but the client's; SUBSET may be left out
 //	records(SERVICE, PRED).count            inbound entries of the service's pods
+//	copies(SERVICE, PRED).count             those of them that mirrors sent beside their originals
 //	access(PRED).count                      outbound entries of the client's proxy
 //
 // delta(MEASURE) is a measure in this phase less the same in the baseline.

@@ -222,6 +222,9 @@ func (e *Expr) explain(cmp comparison, rs []reading) string {
 	case Fail:
 		return fmt.Sprintf("%s: %s does not hold", figure, claim)
 	}
+	if n == 0 {
+		return fmt.Sprintf("%s: what is known does not decide whether %s", figure, claim)
+	}
 	s := fmt.Sprintf("%s: too few requests to tell whether %s; n = %s", figure, claim, thousands(n))
 	if cmp.need > n {
 		s += fmt.Sprintf(", about %s needed", thousands(cmp.need))

@@ -11,7 +11,7 @@ import (
 // figure is a measure's reading in words: ratio(code == 503) = 45.33 % [39.8 %, 51 %] (136 of 300, wilson at 95 %).
 func (m *measure) figure(r reading) string {
 	s := m.text + " = " + formatValue(r.value, m.unit())
-	if r.confidence > 0 {
+	if r.confidence > 0 || r.lo != r.hi {
 		s += fmt.Sprintf(" [%s, %s]", formatValue(r.lo, m.unit()), formatValue(r.hi, m.unit()))
 	}
 	var notes []string
@@ -23,6 +23,8 @@ func (m *measure) figure(r reading) string {
 	}
 	if r.confidence > 0 {
 		notes = append(notes, fmt.Sprintf("%s at %s", r.method, formatValue(r.confidence, "")))
+	} else if r.lo != r.hi {
+		notes = append(notes, r.method)
 	}
 	if len(notes) > 0 {
 		s += " (" + strings.Join(notes, ", ") + ")"

@@ -25,6 +25,7 @@ const (
 	mGauge
 	mRecords
 	mRecordsRatio
+	mCopies
 	mEffect
 	mCPU
 	mMemory
@@ -75,7 +76,7 @@ func (m *measure) needsLatencies() bool { return m.kind == mPercentile }
 
 func (m *measure) unit() string {
 	switch m.kind {
-	case mCount, mRecords:
+	case mCount, mRecords, mCopies:
 		return "requests"
 	case mRatio, mRecordsRatio:
 		return ""
@@ -142,7 +143,7 @@ func faultStats() map[string]string {
 func measureNames() []string {
 	names := []string{
 		"count", "ratio", "rate", "percentile", "mean", "min", "max", "load", "counter", "gauge", "cluster", "proxy",
-		"elsewhere", "records", "access", "delta", "abs", "cpu", "memory",
+		"elsewhere", "records", "access", "copies", "delta", "abs", "cpu", "memory",
 	}
 	for n := range percentileNames() {
 		names = append(names, n)
@@ -274,7 +275,7 @@ func (m *measure) report(r reading) Measure {
 		return out
 	}
 	out.Value = finite(r.value)
-	if r.confidence > 0 {
+	if r.confidence > 0 || r.lo != r.hi {
 		out.Lo, out.Hi, out.Confidence, out.Method = finite(r.lo), finite(r.hi), r.confidence, r.method
 	}
 	return out

@@ -67,7 +67,7 @@ func latencyMeasure(name string) (*measure, bool) {
 	return &measure{kind: mPercentile, q: q}, ok
 }
 
-// selected compiles load.count, and count and ratio of records(…) and access(…).
+// selected compiles load.count, count and ratio of records(…) and access(…), and copies(…).count.
 func (c *compiler) selected(e ast.Expr) (*measure, error) {
 	sel := e.AsSelect()
 	of, field := sel.Operand(), sel.FieldName()
@@ -78,7 +78,10 @@ func (c *compiler) selected(e ast.Expr) (*measure, error) {
 		return &measure{kind: mLoad, field: field}, nil
 	}
 	if of.Kind() == ast.CallKind && !of.AsCall().IsMemberFunction() {
-		if name := of.AsCall().FunctionName(); name == "records" || name == "access" {
+		if name := of.AsCall().FunctionName(); name == "records" || name == "access" || name == "copies" {
+			if field == "ratio" && name == "copies" {
+				return nil, c.errOn(e, "write copies(…).count", "copies are no share of anything")
+			}
 			if field != "count" && field != "ratio" {
 				return nil, c.errOn(e, "write "+name+"(…).count or "+name+"(…).ratio", "%s has no %q", name, field)
 			}
@@ -95,23 +98,27 @@ func (c *compiler) selected(e ast.Expr) (*measure, error) {
 	return nil, c.errOn(e, "write load."+field+", records(…).count or access(…).count", "nothing here has a field %q", field)
 }
 
-// entries compiles records(SERVICE, PRED) and access(PRED).
+// entries compiles records(SERVICE, PRED), copies(SERVICE, PRED) and access(PRED).
 func (c *compiler) entries(e ast.Expr) (*measure, error) {
 	call := e.AsCall()
 	args, preds := call.Args(), 0
 	m := &measure{kind: mRecords}
-	if call.FunctionName() == "records" {
+	name := call.FunctionName()
+	if name == "copies" {
+		m.kind = mCopies
+	}
+	if name != "access" {
 		if len(args) < 1 || len(args) > 2 {
-			return nil, c.errOn(e, `write records(httpbin) or records(httpbin, code == 200)`, "records takes a service and may take a predicate")
+			return nil, c.errOn(e, fmt.Sprintf("write %[1]s(httpbin) or %[1]s(httpbin, code == 200)", name), "%s takes a service and may take a predicate", name)
 		}
-		name, err := c.service(args[0], false)
+		service, err := c.service(args[0], false)
 		if err != nil {
 			return nil, err
 		}
-		m.service, preds = name, 1
+		m.service, preds = service, 1
 	}
 	if len(args) > preds+1 {
-		return nil, c.errOn(e, "join conditions with &&", "%s takes one predicate", call.FunctionName())
+		return nil, c.errOn(e, "join conditions with &&", "%s takes one predicate", name)
 	}
 	return m, c.withPredicate(m, e, ofAccess, preds)
 }
@@ -143,7 +150,7 @@ func (c *compiler) called(e ast.Expr) (*measure, error) {
 		return m, c.withPredicate(m, e, ofSamples, 0)
 	case "percentile":
 		return c.percentile(e)
-	case "records", "access":
+	case "records", "access", "copies":
 		return nil, c.errOn(e, "write "+name+"(…).count", "%s is a set of entries, not a quantity", name)
 	case "elsewhere":
 		if len(args) > 1 {

@@ -77,6 +77,8 @@ func (p *phase) read(m *measure, confidence float64) reading {
 		return p.ofStats(m)
 	case mRecords, mRecordsRatio:
 		return p.ofEntries(m, confidence)
+	case mCopies:
+		return p.ofCopies(m)
 	default:
 		return p.ofSamples(m, confidence)
 	}

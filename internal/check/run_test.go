@@ -17,8 +17,13 @@ var update = flag.Bool("update", false, "write the golden files")
 // copyRun copies the saved run of the circuit scenario, which passes, to a folder of the test's own.
 func copyRun(t *testing.T) (string, *record.Run) {
 	t.Helper()
+	return copyOf(t, "circuit")
+}
+
+func copyOf(t *testing.T, name string) (string, *record.Run) {
+	t.Helper()
 	dir := filepath.Join(t.TempDir(), "run")
-	if err := os.CopyFS(dir, os.DirFS("testdata/circuit")); err != nil {
+	if err := os.CopyFS(dir, os.DirFS("testdata/"+name)); err != nil {
 		t.Fatal(err)
 	}
 	run, err := record.Open(dir)

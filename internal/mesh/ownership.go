@@ -75,7 +75,7 @@ func (o *Objects) pretend(ctx context.Context, u *unstructured.Unstructured) (*u
 func claimsOn(live *unstructured.Unstructured, s Stamp, changed []string) []Claim {
 	var out []Claim
 	add := func(who, why, fix string) {
-		out = append(out, Claim{Who: who, Why: why, Fields: few(changed), Fix: fix})
+		out = append(out, Claim{Who: who, Why: why, Fields: Few(changed), Fix: fix})
 	}
 	l, a := live.GetLabels(), live.GetAnnotations()
 	if id := l[RunIDLabel]; id != "" && id != s.Label() {
@@ -131,7 +131,7 @@ func conflicts(status metav1.Status) []Claim {
 		out[i].Fields = append(out[i].Fields, strings.TrimPrefix(c.Field, "."))
 	}
 	for i := range out {
-		out[i].Fields = few(out[i].Fields)
+		out[i].Fields = Few(out[i].Fields)
 	}
 	return out
 }
@@ -153,13 +153,19 @@ func ManagerName(manager string) string {
 	return manager
 }
 
-// few shortens a list for a message.
-func few(list []string) []string {
+// Few shortens a list for a message.
+func Few(list []string) []string {
 	const most = 5
 	if len(list) <= most {
 		return list
 	}
 	return append(slices.Clone(list[:most-1]), fmt.Sprintf("%d more", len(list)-most+1))
+}
+
+// Changed are the paths of the fields that now are not as before, the outermost of each, without a run's stamp and what the API server
+// keeps by itself.
+func Changed(before, now *unstructured.Unstructured) []string {
+	return differences("", Authored(before).Object, Authored(now).Object)
 }
 
 // differences are the paths at which b is not a, the outermost of each, without a run's stamp.
@@ -205,4 +211,27 @@ func stamped(v any) bool {
 		}
 	}
 	return true
+}
+
+// Disown makes an object that stays as it is somebody else's alone: it takes the run's stamp from it, and Squall's claim to its fields.
+func (o *Objects) Disown(ctx context.Context, r Ref) error {
+	c, err := o.resource(ctx, r)
+	if err != nil {
+		return err
+	}
+	for try := 1; ; try++ {
+		u, err := o.Get(ctx, r)
+		if u == nil || err != nil {
+			return err
+		}
+		unstamp(u)
+		u.SetManagedFields(slices.DeleteFunc(u.GetManagedFields(), func(m metav1.ManagedFieldsEntry) bool { return m.Manager == FieldManager }))
+		_, err = again(ctx, o, func() (any, error) { return c.Update(ctx, u, metav1.UpdateOptions{FieldManager: FieldManager}) })
+		if err == nil {
+			return nil
+		}
+		if !apierrors.IsConflict(err) || try == restoreTries {
+			return fmt.Errorf("take Squall's labels from %s: %w", r, err)
+		}
+	}
 }

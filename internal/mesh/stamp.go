@@ -52,3 +52,19 @@ func Expired(u *unstructured.Unstructured, now time.Time) bool {
 	end, err := time.Parse(time.RFC3339, u.GetAnnotations()[ExpiresAnnotation])
 	return err == nil && now.After(end)
 }
+
+// unstamp takes what Put put on an object from it.
+func unstamp(u *unstructured.Unstructured) {
+	labels, annotations := u.GetLabels(), u.GetAnnotations()
+	if MadeBySquall(u) {
+		delete(labels, ManagedByLabel)
+	}
+	delete(labels, RunIDLabel)
+	delete(annotations, ExpiresAnnotation)
+	if u.SetLabels(labels); len(labels) == 0 {
+		u.SetLabels(nil)
+	}
+	if u.SetAnnotations(annotations); len(annotations) == 0 {
+		u.SetAnnotations(nil)
+	}
+}

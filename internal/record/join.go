@@ -49,8 +49,8 @@ type join struct {
 	access   []string // the files, one a client proxy
 	block    int
 	parser   *parser
-	index    map[joinKey]int32 // to the request's place in the block
-	match    []int32           // per request of the block: 1 + number of its answer, none or ambiguous
+	index    map[RequestKey]int32 // to the request's place in the block
+	match    []int32              // per request of the block: 1 + number of its answer, none or ambiguous
 	answers  []answer
 	numbers  map[answerKey]int32
 	pods     map[string]*Proxy // by IP
@@ -75,7 +75,8 @@ type answerKey struct {
 	attempts               int
 }
 
-type joinKey [16]byte
+// RequestKey stands for a request's x-request-id, which its copies and attempts share.
+type RequestKey [16]byte
 
 func (r *Run) newJoin(phase string, block int) (*join, error) {
 	proxies, err := r.Proxies()
@@ -88,7 +89,7 @@ func (r *Run) newJoin(phase string, block int) (*join, error) {
 	}
 	j := &join{
 		requests: l, block: block, parser: newParser(),
-		index: map[joinKey]int32{}, numbers: map[answerKey]int32{}, pods: map[string]*Proxy{},
+		index: map[RequestKey]int32{}, numbers: map[answerKey]int32{}, pods: map[string]*Proxy{},
 	}
 	for i, p := range proxies {
 		j.pods[p.IP] = &proxies[i]
@@ -146,7 +147,7 @@ func (j *join) indexRequests() int {
 		if err != nil || q.ID == "" {
 			continue
 		}
-		k := keyOf(q.ID)
+		k := KeyOf(q.ID)
 		if first, ok := j.index[k]; ok {
 			j.match[first], j.match[i] = ambiguous, ambiguous
 			continue
@@ -200,7 +201,7 @@ func (j *join) found(a *Access) {
 	if strings.HasPrefix(a.Cluster, "inbound|") || a.RequestID == "" {
 		return
 	}
-	i, ok := j.index[keyOf(a.RequestID)]
+	i, ok := j.index[KeyOf(a.RequestID)]
 	switch {
 	case !ok:
 	case j.match[i] != none:
@@ -268,16 +269,16 @@ func (j *join) sample(q Request, match int32) Sample {
 // traceNibble is the place of a UUID's version digit, in which Envoy writes whether the request is traced.
 const traceNibble = 14
 
-// keyOf is the id as 128 bits: a UUID's own without the tracing digit, and the beginning of the SHA-256 digest of any other.
-func keyOf(id string) joinKey {
+// KeyOf is the id as 128 bits: a UUID's own without the tracing digit, and the beginning of the SHA-256 digest of any other.
+func KeyOf(id string) RequestKey {
 	if k, ok := uuidKey(id); ok {
 		return k
 	}
 	sum := sha256.Sum256([]byte(id))
-	return joinKey(sum[:16])
+	return RequestKey(sum[:16])
 }
 
-func uuidKey(id string) (k joinKey, ok bool) {
+func uuidKey(id string) (k RequestKey, ok bool) {
 	if len(id) != 36 {
 		return k, false
 	}

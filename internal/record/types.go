@@ -62,7 +62,7 @@ type Rollback struct {
 	Baseline string   `json:"baseline,omitempty"`
 	Errors   []string `json:"errors,omitempty"`
 	Seconds  float64  `json:"seconds"`
-	// Forgotten says that somebody gave the rollback up, since the cluster is gone.
+	// Forgotten says that somebody gave the rollback up: the cluster is gone, or what others have changed meanwhile is to stay.
 	Forgotten bool `json:"forgotten,omitempty"`
 }
 

@@ -76,7 +76,8 @@ func (r *runner) undo(ctx context.Context, failure error) record.Rollback {
 		}
 	}
 	changes := slices.DeleteFunc(r.journal.Open(), func(e Entry) bool { return !isChange(e) })
-	originals := Originals(changes)
+	originals, err := r.journal.Targets(ctx, r.objects, isChange)
+	fail(err)
 	r.originals = originals
 	was := map[mesh.Ref]*unstructured.Unstructured{}
 	for ref := range originals {
@@ -84,10 +85,11 @@ func (r *runner) undo(ctx context.Context, failure error) record.Rollback {
 		fail(err)
 		was[ref] = now
 	}
-	fail(r.journal.Undo(ctx, r.objects, isChange))
+	undone := r.journal.Undo(ctx, r.objects, isChange)
+	fail(r.undecided(undone))
 	fail(r.settle(ctx))
 	for _, c := range changes {
-		if c.Deed != nil {
+		if c.Deed != nil || r.journal.isOpen(c.Seq) {
 			continue
 		}
 		if now, ok := was[c.Ref]; ok {
@@ -108,12 +110,30 @@ func (r *runner) undo(ctx context.Context, failure error) record.Rollback {
 	if errors.As(failure, &dead) || r.before == nil {
 		return out // there is nobody left to acknowledge it
 	}
-	out.Proxies = "ok"
-	if err := r.awaitBack(ctx); err != nil {
-		out.Proxies = err.Error()
-	}
+	out.Proxies = r.verifyProxies(ctx, undone)
 	r.unsaved = r.saveConfigs(ctx, "after")
 	return out
+}
+
+// verifyProxies says whether the proxies have the configuration from before: "ok", or why not. Where an object is left to others they cannot.
+func (r *runner) verifyProxies(ctx context.Context, undone error) string {
+	var foreign *ForeignError
+	if errors.As(undone, &foreign) {
+		return "not as before, since what others have changed is left as it is"
+	}
+	if err := r.awaitBack(ctx); err != nil {
+		return err.Error()
+	}
+	return "ok"
+}
+
+// undecided says how to decide about what others have changed, where there is something to decide after the run.
+func (r *runner) undecided(err error) error {
+	var foreign *ForeignError
+	if r.mirror == nil || !errors.As(err, &foreign) {
+		return err
+	}
+	return fmt.Errorf("%w; 'squall rollback %s' with --force overwrites what others have changed, with --keep it stays", err, r.man.RunID)
 }
 
 // awaitBack waits until the proxies have the configuration from before. Of pods that a change of their workload brought, and that

@@ -119,6 +119,9 @@ func (r *runner) applyOne(
 	if err != nil {
 		return nil, sent, fmt.Errorf("%s: %w", step, err)
 	}
+	if err := r.noteMade(ctx, stored); err != nil {
+		return nil, sent, fmt.Errorf("%s: %w", step, err)
+	}
 	r.remember(stored)
 	action := "changed"
 	if before == nil {

@@ -99,6 +99,18 @@ func (r *runner) noteDeed(ctx context.Context, phase string, x *acting, deed Dee
 	return r.copyLast(ctx)
 }
 
+// noteMade notes what a change made, in the journal and in its copy on a cluster.
+func (r *runner) noteMade(ctx context.Context, stored *unstructured.Unstructured) error {
+	made, err := r.journal.Made(stored)
+	if err == nil && r.mirror != nil {
+		err = r.mirror.add(ctx, made)
+	}
+	if err != nil {
+		return fmt.Errorf("what was made of %s could not be noted: %w", mesh.RefOf(stored), err)
+	}
+	return nil
+}
+
 // copyLast adds the last entry of the journal to its copy on the cluster.
 func (r *runner) copyLast(ctx context.Context) error {
 	open := r.journal.Open()

@@ -36,7 +36,7 @@ func (j *Journal) AddDeed(phase, step string, of mesh.Ref, deed Deed) error {
 func (j *Journal) undo(ctx context.Context, o *mesh.Objects, e Entry) error {
 	switch {
 	case e.Deed == nil:
-		return o.Restore(ctx, e.Ref, e.object())
+		return j.restore(ctx, o, e)
 	case e.Deed.Action == Held && j.Holder == nil:
 		return fmt.Errorf("%s: the %s of pod %s is stopped, and the environment cannot let it go on", e.Step, e.Deed.Part, e.Deed.Target)
 	case e.Deed.Action == Held:

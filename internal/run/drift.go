@@ -51,11 +51,7 @@ func drift(ctx context.Context, o *mesh.Objects, stored *unstructured.Unstructur
 	if now == nil {
 		return reverted("the change was reverted during the stage: somebody deleted %s", ref)
 	}
-	want := stored.DeepCopy()
-	want.Object["metadata"] = now.DeepCopy().Object["metadata"]
-	want.SetLabels(over(now.GetLabels(), stored.GetLabels()))
-	want.SetAnnotations(over(now.GetAnnotations(), stored.GetAnnotations()))
-	diff := mesh.Difference(ref, want, now)
+	diff := mesh.Difference(ref, tolerant(stored, now), now)
 	switch {
 	case diff != "":
 		return reverted("the change was reverted by %s during the stage: %s", others(stored, now), diff)
@@ -81,18 +77,24 @@ func over(base, on map[string]string) map[string]string {
 	return out
 }
 
-// others names the field managers that wrote the object since it was stored.
-func others(stored, now *unstructured.Unstructured) string {
-	var out []string
+// writers are the field managers that wrote the object since it was stored, but for its status.
+func writers(stored, now *unstructured.Unstructured) (out []string) {
 	for _, e := range now.GetManagedFields() {
 		known := slices.ContainsFunc(stored.GetManagedFields(), func(s metav1.ManagedFieldsEntry) bool {
 			return s.Manager == e.Manager && s.Operation == e.Operation && s.Subresource == e.Subresource && s.Time.Equal(e.Time) &&
 				s.FieldsV1.String() == e.FieldsV1.String()
 		})
-		if name := managerName(e.Manager); !known && e.Manager != mesh.FieldManager && !slices.Contains(out, name) {
+		name := managerName(e.Manager)
+		if !known && e.Manager != mesh.FieldManager && e.Subresource != "status" && !slices.Contains(out, name) {
 			out = append(out, name)
 		}
 	}
+	return out
+}
+
+// others names the field managers that wrote the object since it was stored.
+func others(stored, now *unstructured.Unstructured) string {
+	out := writers(stored, now)
 	if len(out) == 0 {
 		return "somebody"
 	}

@@ -18,7 +18,7 @@ import (
 	"squall/internal/mesh"
 )
 
-// Entry is one line of the journal: an undo that was noted before its change was made, or that the undo was done.
+// Entry is one line of the journal: an undo that was noted before its change was made, what the change made, or that the undo was done.
 type Entry struct {
 	Seq   int      `json:"seq"`
 	Phase string   `json:"phase"`
@@ -28,6 +28,10 @@ type Entry struct {
 	Before map[string]any `json:"before"`
 	// Deed is what was done in place of a change, nil for a change.
 	Deed *Deed `json:"deed,omitempty"`
+	// Left is what the change made of the object, nil when it is not known.
+	Left map[string]any `json:"left,omitempty"`
+	// Made is the number of the entry whose change was made; but for Left the other fields are then empty.
+	Made int `json:"made,omitempty"`
 	// Undone is the number of the entry that was undone; the other fields are then empty.
 	Undone int `json:"undone,omitempty"`
 }
@@ -42,6 +46,9 @@ type Journal struct {
 	open []Entry // not undone, in the order they were made
 	// Holder undoes what was stopped; nil where nothing can be.
 	Holder mesh.Holder
+	// Foreign is what an undo does with objects that others have changed since.
+	Foreign Decision
+	kept    map[identity]bool // that were decided to be kept
 }
 
 // OpenJournal opens or makes the journal at path and reads what is in it. A last line that was cut off by a crash is an entry
@@ -95,8 +102,8 @@ func readJournal(path string) (entries []Entry, end int64, err error) {
 
 // valid says what is missing in an entry that was read.
 func (e Entry) valid() error {
-	if e.Undone == 0 && (e.Seq < 1 || e.Ref.APIVersion == "" || e.Ref.Kind == "" || e.Ref.Name == "") {
-		return errors.New("it is neither an undo with its number and its object nor a note that one was done")
+	if e.Undone == 0 && e.Made == 0 && (e.Seq < 1 || e.Ref.APIVersion == "" || e.Ref.Kind == "" || e.Ref.Name == "") {
+		return errors.New("it is neither an undo with its number and its object nor a note about one")
 	}
 	return nil
 }
@@ -104,6 +111,14 @@ func (e Entry) valid() error {
 func (j *Journal) note(e Entry) {
 	if e.Undone != 0 {
 		j.open = slices.DeleteFunc(j.open, func(o Entry) bool { return o.Seq == e.Undone })
+		return
+	}
+	if e.Made != 0 {
+		for i := range j.open {
+			if j.open[i].Seq == e.Made {
+				j.open[i].Left = e.Left
+			}
+		}
 		return
 	}
 	j.open = append(j.open, e)
@@ -153,12 +168,20 @@ func (j *Journal) write(e Entry) error {
 // Open lists the undos that were not done, in the order in which the changes were made.
 func (j *Journal) Open() []Entry { return slices.Clone(j.open) }
 
+func (j *Journal) isOpen(seq int) bool {
+	return slices.ContainsFunc(j.open, func(o Entry) bool { return o.Seq == seq })
+}
+
 // Done says of those of the entries that are not open any more what their undo did, the last first.
 func (j *Journal) Done(entries []Entry) []string {
 	var out []string
 	for _, e := range slices.Backward(entries) {
-		if !slices.ContainsFunc(j.open, func(o Entry) bool { return o.Seq == e.Seq }) {
-			out = append(out, e.Done())
+		if !j.isOpen(e.Seq) {
+			done := e.Done()
+			if e.Deed == nil && j.kept[identify(e.Ref)] {
+				done = fmt.Sprintf("kept %s as others have changed it (%s)", e.Ref, e.Step)
+			}
+			out = append(out, done)
 		}
 	}
 	return out
@@ -174,11 +197,15 @@ const fixturesPhase = "fixtures"
 // that a second Undo does only the rest.
 func (j *Journal) Undo(ctx context.Context, o *mesh.Objects, which func(Entry) bool) error {
 	var errs []error
+	left := map[identity]bool{} // that others have changed
 	for _, e := range slices.Backward(j.Open()) {
-		if !which(e) {
+		id := identify(e.Ref)
+		if !which(e) || e.Deed == nil && left[id] {
 			continue
 		}
 		if err := j.undo(ctx, o, e); err != nil {
+			var foreign *ForeignError
+			left[id] = left[id] || errors.As(err, &foreign)
 			errs = append(errs, err)
 			continue
 		}

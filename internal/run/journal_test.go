@@ -102,8 +102,16 @@ func journalAt(t *testing.T, path string) *Journal {
 	return j
 }
 
-// change notes the undo in the journal and makes the object.
+// change notes the undo in the journal, makes the object, and notes it.
 func (a *api) change(j *Journal, u *unstructured.Unstructured) {
+	a.t.Helper()
+	if _, err := j.Made(a.changeOnly(j, u)); err != nil {
+		a.t.Fatal(err)
+	}
+}
+
+// changeOnly is a change whose run was killed before it could note what it made.
+func (a *api) changeOnly(j *Journal, u *unstructured.Unstructured) *unstructured.Unstructured {
 	a.t.Helper()
 	before, err := a.Get(a.t.Context(), mesh.RefOf(u))
 	if err != nil {
@@ -112,7 +120,7 @@ func (a *api) change(j *Journal, u *unstructured.Unstructured) {
 	if err := j.Add("stage", "manifest", mesh.RefOf(u), before); err != nil {
 		a.t.Fatal(err)
 	}
-	a.apply(u)
+	return a.apply(u)
 }
 
 func TestUndoRestoresAfterAReopen(t *testing.T) {
@@ -287,6 +295,7 @@ func TestFailedWriteChangesNothing(t *testing.T) {
 	}
 }
 
+// Where the rollback is told to overwrite, it is back whatever others did.
 func TestRestoreWhateverHappenedMeanwhile(t *testing.T) {
 	a := newAPI(t)
 	maps := a.Kube.CoreV1().ConfigMaps("default")
@@ -305,13 +314,17 @@ func TestRestoreWhateverHappenedMeanwhile(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			j := journalAt(t, filepath.Join(t.TempDir(), "journal.ndjson"))
+			j.Foreign = Overwrite
 			a.apply(configMap(name, "1"))
 			a.change(j, configMap(name, "2"))
 			made := configMap(name+"-made", "1")
 			a.change(j, made)
 			meanwhile(name)
 			meanwhile(name + "-made")
-			originals := Originals(j.Open())
+			originals, err := j.Targets(t.Context(), a.Objects, All)
+			if err != nil {
+				t.Fatal(err)
+			}
 			if err := j.Undo(t.Context(), a.Objects, All); err != nil {
 				t.Fatal(err)
 			}

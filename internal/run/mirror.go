@@ -66,7 +66,7 @@ func (m *mirror) add(ctx context.Context, entries ...Entry) error {
 	}
 	m.queued = nil
 	for _, e := range all {
-		if e.Undone == 0 {
+		if e.Undone == 0 && e.Made == 0 {
 			m.noted = append(m.noted, e.Seq)
 		}
 	}

@@ -20,6 +20,8 @@ type Remains struct {
 	Expires time.Time
 	objects []*unstructured.Unstructured // that it created or changed, but for the copy of its journal
 	journal []*unstructured.Unstructured
+	// Foreign is what Undo does with objects that others have changed since the run did.
+	Foreign Decision
 }
 
 // FindRemains looks for what runs have left in a namespace, or in all when it is empty. A run that is under way has left something too,
@@ -60,14 +62,17 @@ func (r *Remains) Undo(ctx context.Context, o *mesh.Objects) (done []string, err
 	if err != nil {
 		return nil, err
 	}
+	journal.Foreign = r.Foreign
 	open := journal.Open()
+	targets, err := journal.Targets(ctx, o, func(e Entry) bool { return !isNamespace(e) })
+	errs := []error{err}
 	covered := map[identity]bool{}
 	for _, e := range open {
 		if e.Deed == nil {
 			covered[identify(e.Ref)] = true
 		}
 	}
-	errs := []error{journal.Undo(ctx, o, func(e Entry) bool { return !isNamespace(e) })}
+	errs = append(errs, journal.Undo(ctx, o, func(e Entry) bool { return !isNamespace(e) }))
 	done = journal.Done(open)
 	var namespaces []mesh.Ref
 	for _, u := range r.objects {
@@ -83,7 +88,7 @@ func (r *Remains) Undo(ctx context.Context, o *mesh.Objects) (done []string, err
 			done = append(done, "deleted "+ref.String())
 		}
 	}
-	left, err := Leftovers(ctx, o, Originals(slices.DeleteFunc(open, isNamespace)))
+	left, err := Leftovers(ctx, o, journal.Decided(targets))
 	errs = append(errs, err)
 	for _, l := range left {
 		errs = append(errs, errors.New(l))

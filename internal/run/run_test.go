@@ -204,6 +204,47 @@ func TestForeignChange(t *testing.T) {
 	})
 }
 
+// What somebody else makes of an object that was there before the run is not overwritten by the rollback, which goes on with the rest.
+func TestForeignChangeIsLeftAlone(t *testing.T) {
+	w := prepare(t, "cumulative.yaml")
+	ref := mesh.Ref{APIVersion: "networking.istio.io/v1", Kind: "VirtualService", Namespace: "squall", Name: "httpbin"}
+	w.theirs = ref
+	w.hooks.load = func(phase string, _ load.Snapshot) {
+		if phase != "as-before" {
+			return
+		}
+		u, err := w.objects().Get(t.Context(), ref)
+		if err != nil || u == nil {
+			t.Errorf("%v, %v", u, err)
+			return
+		}
+		routes, _, _ := unstructured.NestedSlice(u.Object, "spec", "http")
+		routes[0].(map[string]any)["timeout"] = "5s"
+		if err := errors.Join(unstructured.SetNestedSlice(u.Object, routes, "spec", "http"), w.objects().Restore(t.Context(), ref, foreign(u))); err != nil {
+			t.Error(err)
+		}
+	}
+	w.runDisturbed()
+	errs := strings.Join(w.man.Rollback.Errors, "; ")
+	if w.out.Result.ExitCode != 6 || !strings.Contains(errs, "VirtualService squall/httpbin is not what the run made of it (somebody changed spec.http)") ||
+		!strings.Contains(w.man.Rollback.Objects, "VirtualService squall/httpbin.spec.http") || !strings.Contains(w.man.Rollback.Proxies, "not as before") {
+		t.Errorf("exit code %d: %s: %s", w.out.Result.ExitCode, errs, w.man.Rollback.Objects)
+	}
+	var objects []record.Object
+	if err := w.out.Record.ReadJSON("objects.json", &objects); err != nil {
+		t.Fatal(err)
+	}
+	var restored []string
+	for _, o := range objects {
+		if o.Phase == "rollback" {
+			restored = append(restored, o.Kind)
+		}
+	}
+	if !slices.Equal(restored, []string{"DestinationRule"}) {
+		t.Errorf("restored: %q", restored)
+	}
+}
+
 // What somebody else puts back after the rollback is no rollback.
 func TestForeignChangeAfterTheRollback(t *testing.T) {
 	w := prepare(t, "long.yaml")

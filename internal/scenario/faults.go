@@ -7,8 +7,7 @@ type Scale struct {
 	Workload string `json:"workload" jsonschema:"required,minLength=1"`
 	// Replicas is how many pods it has then.
 	Replicas int32 `json:"replicas" jsonschema:"required,minimum=0"`
-	// Unproven is the reason why nothing has to prove that the step took effect; it is printed. Without it a proof is demanded.
-	Unproven string `json:"unproven,omitempty" jsonschema:"minLength=1"`
+	Provable
 }
 
 // Kill ends pods as a crash does: nothing is drained, and what they had not answered is lost. Others come in their place.
@@ -17,16 +16,14 @@ type Kill struct {
 	Workload string `json:"workload" jsonschema:"required,minLength=1"`
 	// Pods is how many: a number, or all. Default 1.
 	Pods Pods `json:"pods,omitempty"`
-	// Unproven is the reason why nothing has to prove that the step took effect; it is printed. Without it a proof is demanded.
-	Unproven string `json:"unproven,omitempty" jsonschema:"minLength=1"`
+	Provable
 }
 
 // Restart replaces all pods of a workload as kubectl rollout restart does: the new ones serve before the old ones end.
 type Restart struct {
 	// Workload is the name of the Deployment.
 	Workload string `json:"workload" jsonschema:"required,minLength=1"`
-	// Unproven is the reason why nothing has to prove that the step took effect; it is printed. Without it a proof is demanded.
-	Unproven string `json:"unproven,omitempty" jsonschema:"minLength=1"`
+	Provable
 }
 
 // Rollout brings another version of a workload. At least one of image and env is needed.
@@ -41,8 +38,7 @@ type Rollout struct {
 	Env map[string]string `json:"env,omitempty" jsonschema:"minProperties=1"`
 	// Expect is how it goes: ready, or stuck when its pods never serve, so that the old ones go on. Default ready.
 	Expect string `json:"expect,omitempty" jsonschema:"enum=ready,enum=stuck"`
-	// Unproven is the reason why nothing has to prove that the step took effect; it is printed. Without it a proof is demanded.
-	Unproven string `json:"unproven,omitempty" jsonschema:"minLength=1"`
+	Provable
 }
 
 // Stop holds the program of pods with SIGSTOP: it takes connections and answers nothing. The local mesh alone can do it.
@@ -51,8 +47,7 @@ type Stop struct {
 	Workload string `json:"workload" jsonschema:"required,minLength=1"`
 	// Pods is how many: a number, or all. Default 1.
 	Pods Pods `json:"pods,omitempty"`
-	// Unproven is the reason why nothing has to prove that the step took effect; it is printed. Without it a proof is demanded.
-	Unproven string `json:"unproven,omitempty" jsonschema:"minLength=1"`
+	Provable
 }
 
 // Partition cuts the network of a workload, or between two of them: by a NetworkPolicy on a cluster, and by stopping the proxies of the
@@ -64,8 +59,7 @@ type Partition struct {
 	From string `json:"from,omitempty" jsonschema:"minLength=1"`
 	// To is the name of the Deployment that From reaches no more.
 	To string `json:"to,omitempty" jsonschema:"minLength=1"`
-	// Unproven is the reason why nothing has to prove that the step took effect; it is printed. Without it a proof is demanded.
-	Unproven string `json:"unproven,omitempty" jsonschema:"minLength=1"`
+	Provable
 }
 
 // Evict asks a cluster with several nodes to move pods away, as far as PodDisruptionBudgets allow it.
@@ -74,14 +68,12 @@ type Evict struct {
 	Workload string `json:"workload" jsonschema:"required,minLength=1"`
 	// Pods is how many: a number, or all. Default 1.
 	Pods Pods `json:"pods,omitempty"`
-	// Unproven is the reason why nothing has to prove that the step took effect; it is printed. Without it a proof is demanded.
-	Unproven string `json:"unproven,omitempty" jsonschema:"minLength=1"`
+	Provable
 }
 
 // Cordon keeps new pods off the nodes of a workload, on a cluster with several nodes. Pods that are there stay.
 type Cordon struct {
 	// Workload is the name of the Deployment whose pods' nodes are meant.
 	Workload string `json:"workload" jsonschema:"required,minLength=1"`
-	// Unproven is the reason why nothing has to prove that the step took effect; it is printed. Without it a proof is demanded.
-	Unproven string `json:"unproven,omitempty" jsonschema:"minLength=1"`
+	Provable
 }

@@ -8,8 +8,7 @@ type MTLS struct {
 	Workload map[string]string `json:"workload,omitempty"`
 	// Scope mesh sets the mode of the whole mesh, in istio-system. Default namespace.
 	Scope string `json:"scope,omitempty" jsonschema:"enum=namespace,enum=mesh"`
-	// Unproven is the reason why nothing has to prove that the step took effect; it is printed. Without it a proof is demanded.
-	Unproven string `json:"unproven,omitempty" jsonschema:"minLength=1"`
+	Provable
 }
 
 // JWT checks the tokens of requests in the proxies of a workload: one that is not good is refused with 401.
@@ -30,8 +29,7 @@ type JWT struct {
 	ForwardOriginalToken bool `json:"forwardOriginalToken,omitempty"`
 	// Require refuses requests without a token too, with 403.
 	Require bool `json:"require,omitempty"`
-	// Unproven is the reason why nothing has to prove that the step took effect; it is printed. Without it a proof is demanded.
-	Unproven string `json:"unproven,omitempty" jsonschema:"minLength=1"`
+	Provable
 }
 
 // TokenHeader is a header that holds a token.
@@ -54,8 +52,7 @@ type Authorize struct {
 	DenyAll bool `json:"denyAll,omitempty"`
 	// DryRun only counts what would be allowed and refused.
 	DryRun bool `json:"dryRun,omitempty"`
-	// Unproven is the reason why nothing has to prove that the step took effect; it is printed. Without it a proof is demanded.
-	Unproven string `json:"unproven,omitempty" jsonschema:"minLength=1"`
+	Provable
 }
 
 // AuthorizeRule holds for requests that fit its from, to and when; what is left out holds for all.
@@ -126,8 +123,7 @@ type Gateway struct {
 	TLS *GatewayTLS `json:"tls,omitempty"`
 	// Routes are looked at in their order.
 	Routes []GatewayRoute `json:"routes" jsonschema:"required,minItems=1"`
-	// Unproven is the reason why nothing has to prove that the step took effect; it is printed. Without it a proof is demanded.
-	Unproven string `json:"unproven,omitempty" jsonschema:"minLength=1"`
+	Provable
 }
 
 // GatewayTLS is how a gateway encrypts.

@@ -14,11 +14,11 @@ func (v *validator) step(s Step) {
 	report := func(field, what, hint string) { v.report(s.path(field), what, hint) }
 	switch spec := s.Spec.(type) {
 	case *CircuitBreaker:
-		if *spec == (CircuitBreaker{Host: spec.Host, Subset: spec.Subset, Unproven: spec.Unproven}) {
+		if *spec == (CircuitBreaker{Host: spec.Host, Subset: spec.Subset, Provable: spec.Provable}) {
 			report("", "sets no limit", "write for instance maxConnections: 1")
 		}
 	case *Outlier:
-		if *spec == (Outlier{Host: spec.Host, Subset: spec.Subset, Unproven: spec.Unproven}) {
+		if *spec == (Outlier{Host: spec.Host, Subset: spec.Subset, Provable: spec.Provable}) {
 			report("", "sets nothing", "write for instance consecutive5xxErrors: 5")
 		}
 	case *Delay:

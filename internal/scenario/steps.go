@@ -1,5 +1,11 @@
 package scenario
 
+// Provable is what every kind of step has whose effect has to be proven.
+type Provable struct {
+	// Unproven is the reason why nothing has to prove that the step took effect; it is printed. Without it a proof is demanded.
+	Unproven string `json:"unproven,omitempty" jsonschema:"minLength=1"`
+}
+
 // CircuitBreaker limits the connection pool of the callers of a host: what is above the limits is shed as 503 with the
 // flag UO. At least one limit is needed; others keep what the host already has.
 type CircuitBreaker struct {
@@ -19,8 +25,7 @@ type CircuitBreaker struct {
 	MaxRetries int32 `json:"maxRetries,omitempty" jsonschema:"minimum=1"`
 	// ConnectTimeout bounds the making of a connection.
 	ConnectTimeout Duration `json:"connectTimeout,omitzero"`
-	// Unproven is the reason why nothing has to prove that the step took effect; it is printed. Without it a proof is demanded.
-	Unproven string `json:"unproven,omitempty" jsonschema:"minLength=1"`
+	Provable
 }
 
 // Outlier ejects pods of a host that answer badly. At least one field is needed.
@@ -41,8 +46,7 @@ type Outlier struct {
 	MaxEjectionPercent int32 `json:"maxEjectionPercent,omitempty" jsonschema:"minimum=1,maximum=100"`
 	// MinHealthPercent switches ejection off when fewer pods are healthy; 0 never does.
 	MinHealthPercent *int32 `json:"minHealthPercent,omitempty" jsonschema:"minimum=0,maximum=100"`
-	// Unproven is the reason why nothing has to prove that the step took effect; it is printed. Without it a proof is demanded.
-	Unproven string `json:"unproven,omitempty" jsonschema:"minLength=1"`
+	Provable
 }
 
 // Delay holds requests to a host back in the caller's proxy, before they are sent; the flag is DI.
@@ -57,8 +61,7 @@ type Delay struct {
 	Match *Match `json:"match,omitempty"`
 	// API is what the step is compiled to: istio, a VirtualService, or gateway, an HTTPRoute of the Gateway API. Default spec.mesh.api.
 	API string `json:"api,omitempty" jsonschema:"enum=istio,enum=gateway"`
-	// Unproven is the reason why nothing has to prove that the step took effect; it is printed. Without it a proof is demanded.
-	Unproven string `json:"unproven,omitempty" jsonschema:"minLength=1"`
+	Provable
 }
 
 // Abort answers requests to a host in the caller's proxy with an error; the flag is FI. Exactly one of httpStatus and
@@ -76,8 +79,7 @@ type Abort struct {
 	Match *Match `json:"match,omitempty"`
 	// API is what the step is compiled to: istio, a VirtualService, or gateway, an HTTPRoute of the Gateway API. Default spec.mesh.api.
 	API string `json:"api,omitempty" jsonschema:"enum=istio,enum=gateway"`
-	// Unproven is the reason why nothing has to prove that the step took effect; it is printed. Without it a proof is demanded.
-	Unproven string `json:"unproven,omitempty" jsonschema:"minLength=1"`
+	Provable
 }
 
 // Match narrows a step to the requests that fit all of it.
@@ -113,8 +115,7 @@ type Timeout struct {
 	Match *Match `json:"match,omitempty"`
 	// API is what the step is compiled to: istio, a VirtualService, or gateway, an HTTPRoute of the Gateway API. Default spec.mesh.api.
 	API string `json:"api,omitempty" jsonschema:"enum=istio,enum=gateway"`
-	// Unproven is the reason why nothing has to prove that the step took effect; it is printed. Without it a proof is demanded.
-	Unproven string `json:"unproven,omitempty" jsonschema:"minLength=1"`
+	Provable
 }
 
 // Retries makes the caller's proxy try requests to a host again.
@@ -131,8 +132,7 @@ type Retries struct {
 	Match *Match `json:"match,omitempty"`
 	// API is what the step is compiled to: istio, a VirtualService, or gateway, an HTTPRoute of the Gateway API. Default spec.mesh.api.
 	API string `json:"api,omitempty" jsonschema:"enum=istio,enum=gateway"`
-	// Unproven is the reason why nothing has to prove that the step took effect; it is printed. Without it a proof is demanded.
-	Unproven string `json:"unproven,omitempty" jsonschema:"minLength=1"`
+	Provable
 }
 
 // Weights splits the traffic of a host over subsets. Subsets that do not exist are made by the label version. It changes
@@ -146,8 +146,7 @@ type Weights struct {
 	Match *Match `json:"match,omitempty"`
 	// API is what the step is compiled to: istio, a VirtualService, or gateway, an HTTPRoute of the Gateway API. Default spec.mesh.api.
 	API string `json:"api,omitempty" jsonschema:"enum=istio,enum=gateway"`
-	// Unproven is the reason why nothing has to prove that the step took effect; it is printed. Without it a proof is demanded.
-	Unproven string `json:"unproven,omitempty" jsonschema:"minLength=1"`
+	Provable
 }
 
 // Mirror sends a copy of the requests to a host elsewhere; the answers to the copies are thrown away.
@@ -162,8 +161,7 @@ type Mirror struct {
 	Match *Match `json:"match,omitempty"`
 	// API is what the step is compiled to: istio, a VirtualService, or gateway, an HTTPRoute of the Gateway API. Default spec.mesh.api.
 	API string `json:"api,omitempty" jsonschema:"enum=istio,enum=gateway"`
-	// Unproven is the reason why nothing has to prove that the step took effect; it is printed. Without it a proof is demanded.
-	Unproven string `json:"unproven,omitempty" jsonschema:"minLength=1"`
+	Provable
 }
 
 // Destination is where requests go: a host, a subset or both.
@@ -186,8 +184,7 @@ type Route struct {
 	To Destination `json:"to" jsonschema:"required"`
 	// API is what the step is compiled to: istio, a VirtualService, or gateway, an HTTPRoute of the Gateway API. Default spec.mesh.api.
 	API string `json:"api,omitempty" jsonschema:"enum=istio,enum=gateway"`
-	// Unproven is the reason why nothing has to prove that the step took effect; it is printed. Without it a proof is demanded.
-	Unproven string `json:"unproven,omitempty" jsonschema:"minLength=1"`
+	Provable
 }
 
 // Manifest applies Istio or Kubernetes objects as they are. Exactly one of file, object and objects is needed. An object
@@ -199,6 +196,5 @@ type Manifest struct {
 	Object Object `json:"object,omitempty"`
 	// Objects are several.
 	Objects []Object `json:"objects,omitempty"`
-	// Unproven is the reason why nothing has to prove that the step took effect; it is printed. Without it a proof is demanded.
-	Unproven string `json:"unproven,omitempty" jsonschema:"minLength=1"`
+	Provable
 }

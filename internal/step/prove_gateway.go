@@ -259,17 +259,6 @@ func isOwnRule(own, name, marker string) bool {
 	return name == own || strings.HasPrefix(name, strings.TrimSuffix(own, "."+marker)+"-match")
 }
 
-// answersFor says whether pods of the host are ones of the host that the load calls too.
-func (c *compiler) answersFor(h Host) bool {
-	target, ok := c.set.Resolve(c.opts.Target, c.opts.Namespace)
-	if !ok || target.Namespace != h.Namespace || target.service.GetKind() != "Service" {
-		return false
-	}
-	selector, _, _ := unstructured.NestedStringMap(target.service.Object, "spec", "selector")
-	pods, _ := c.set.pods(h)
-	return len(selector) > 0 && len(matching(pods, selector)) > 0
-}
-
 // isBehindTarget says whether an HTTPRoute leads requests for the host that the load calls to this one, whose rules the load generator's
 // own proxy then follows too.
 func (c *compiler) isBehindTarget(h Host) bool {
