@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -20,10 +21,10 @@ import (
 	"squall/fixtures/es-flowcontrol/app/standin"
 )
 
-// fixture serves the project's own flow control before a stand-in for a node, and returns both addresses.
-func fixture(t *testing.T) (controlled, admin string) {
+// fixture serves the project's own flow control before a node, and returns both addresses.
+func fixture(t *testing.T, node string) (controlled, admin string) {
 	t.Helper()
-	at, err := url.Parse(standin.New(t).URL)
+	at, err := url.Parse(node)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +62,7 @@ func client(t *testing.T, o Options) *Client {
 
 // TestChangeAndUndo: a change is seen in what the fixture does and counts, and its undo, kept as JSON, leaves what was there.
 func TestChangeAndUndo(t *testing.T) {
-	controlled, admin := fixture(t)
+	controlled, admin := fixture(t, standin.New(t).URL)
 	c := client(t, Options{URL: admin})
 	ctx := t.Context()
 	must := func(err error) {
@@ -125,8 +126,43 @@ func TestChangeAndUndo(t *testing.T) {
 	}
 }
 
+// TestElasticsearch: the same before a real one, with a setting of its own among the others.
+func TestElasticsearch(t *testing.T) {
+	at := os.Getenv("ELASTICSEARCH_URL")
+	if at == "" {
+		t.Skip("ELASTICSEARCH_URL names no Elasticsearch to try flow control with")
+	}
+	controlled, _ := fixture(t, at)
+	c := client(t, Options{URL: controlled})
+	ctx := t.Context()
+	change := Change{Persistent: map[string]any{
+		"cluster.routing.allocation.awareness.attributes": []string{"a", "b"}, "cluster.max_shards_per_node": 1200, "flowcontrol.http.deny": []string{"10.0.0.1"},
+	}}
+	undo, err := c.Undo(ctx, change)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(c.Apply(ctx, change), c.Holds(ctx, change)); err != nil {
+		t.Error(err)
+	}
+	if err := errors.Join(c.Apply(ctx, undo), c.Holds(ctx, undo)); err != nil {
+		t.Error(err)
+	}
+	if c.Holds(ctx, change) == nil {
+		t.Error("it holds after it was taken back")
+	}
+	nodes, err := c.Stats(ctx, "_local")
+	if err != nil || nodes[0].HTTP != (Connections{ConcurrentReq: 1}) {
+		t.Fatalf("%+v %v", nodes, err)
+	}
+	open, err := c.Open(ctx, nodes[0].ID)
+	if err != nil || open.Current < 1 || open.Total < open.Current {
+		t.Errorf("%+v %v", open, err)
+	}
+}
+
 func TestRefused(t *testing.T) {
-	_, admin := fixture(t)
+	_, admin := fixture(t, standin.New(t).URL)
 	for _, c := range []struct {
 		user   string
 		change Change
