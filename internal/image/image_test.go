@@ -254,7 +254,7 @@ func TestResolve(t *testing.T) {
 
 // Every image that a fixture names is made here or known to be pulled.
 func TestFixturesImagesAreKnown(t *testing.T) {
-	known := append(Upstream(), "squall/bookinfo", "squall/issuer")
+	known := append(Upstream(), "squall/bookinfo", "squall/es-flowcontrol", "squall/issuer")
 	seen := map[string]bool{}
 	err := filepath.WalkDir("../../fixtures", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || filepath.Ext(path) != ".yaml" || strings.Contains(path, "testdata") {
@@ -276,7 +276,7 @@ func TestFixturesImagesAreKnown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range append(Upstream(), "squall/bookinfo", "squall/issuer") { // squall/load is the run's own
+	for _, name := range append(Upstream(), "squall/bookinfo", "squall/es-flowcontrol", "squall/issuer") { // squall/load is the run's own
 		if !seen[name] {
 			t.Errorf("no fixture names %s", name)
 		}

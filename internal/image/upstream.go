@@ -16,6 +16,7 @@ func Own(tools toolchain.Tools) []Program {
 	return []Program{
 		{Name: "squall/bookinfo", Path: tools.Bookinfo, Version: tools.Versions[string(toolchain.Bookinfo)]},
 		{Name: "squall/issuer", Path: tools.Issuer, Version: tools.Versions[string(toolchain.Issuer)]},
+		{Name: "squall/es-flowcontrol", Path: tools.ESFlowControl, Version: tools.Versions[string(toolchain.ESFlowControl)]},
 		{Name: "squall/load", Path: tools.Worker, Version: tools.Versions[string(toolchain.Worker)]},
 	}
 }
@@ -31,7 +32,7 @@ func OwnNames() []string {
 
 // OwnTools are the programs that Own needs.
 func OwnTools() []toolchain.Name {
-	return []toolchain.Name{toolchain.Bookinfo, toolchain.Issuer, toolchain.Worker}
+	return []toolchain.Name{toolchain.Bookinfo, toolchain.Issuer, toolchain.ESFlowControl, toolchain.Worker}
 }
 
 // BuildAll makes the images of programs, in their order.

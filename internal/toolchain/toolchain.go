@@ -29,6 +29,9 @@ const (
 	Fortio   Name = "fortio"   // Fortio's server and command line
 	Bookinfo Name = "bookinfo" // the services of Istio's sample application
 	Issuer   Name = "issuer"   // an issuer of tokens for tests
+
+	ESFlowControl Name = "es-flowcontrol" // the flow control of an Elasticsearch node
+
 	Kubectl  Name = "kubectl"  // for people and tests; no mesh needs it
 	Worker   Name = "worker"   // the load generator of a cluster's pods
 	Kind     Name = "kind"     // makes Kubernetes clusters in Docker
@@ -40,7 +43,7 @@ const IstioVersion = "1.31.1"
 
 // Tools are paths of programs that are ready to run. A program that was not asked for is empty.
 type Tools struct {
-	Istiod, Envoy, HTTPBin, Fortio, Bookinfo, Issuer, Worker, Kubectl, Kind, Istioctl string
+	Istiod, Envoy, HTTPBin, Fortio, Bookinfo, Issuer, ESFlowControl, Worker, Kubectl, Kind, Istioctl string
 	// MySQL runs the MariaDB that is installed on the machine; FindMySQL says whether one is.
 	MySQL string
 
@@ -104,6 +107,7 @@ func recipes() []recipe {
 		goRecipe(Fortio, "tools/fortio", "fortio.org/fortio", "about 15 seconds", ""),
 		ownRecipe(Bookinfo, "fixtures/bookinfo/app"),
 		ownRecipe(Issuer, "fixtures/issuer/app"),
+		ownRecipe(ESFlowControl, "fixtures/es-flowcontrol/app"),
 		workerRecipe(), kubectlRecipe(), kindRecipe(), istioctlRecipe(),
 	}
 }
@@ -179,7 +183,7 @@ func Ensure(ctx context.Context, opts Options) (Tools, error) {
 	}
 	tools := Tools{
 		Istiod: got[Istiod].path, Envoy: got[Envoy].path, HTTPBin: got[HTTPBin].path, Fortio: got[Fortio].path,
-		Bookinfo: got[Bookinfo].path, Issuer: got[Issuer].path, MySQL: filepath.Join(opts.Root, "tools", "mariadb", "mysqld"),
+		Bookinfo: got[Bookinfo].path, Issuer: got[Issuer].path, ESFlowControl: got[ESFlowControl].path, MySQL: filepath.Join(opts.Root, "tools", "mariadb", "mysqld"),
 		Worker: got[Worker].path, Kubectl: got[Kubectl].path, Kind: got[Kind].path, Istioctl: got[Istioctl].path,
 		Versions: map[string]string{},
 	}

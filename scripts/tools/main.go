@@ -35,14 +35,14 @@ func run(ctx context.Context, links string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	names := []toolchain.Name{toolchain.Istiod, toolchain.Envoy, toolchain.HTTPBin, toolchain.Fortio, toolchain.Bookinfo, toolchain.Issuer, toolchain.Kubectl}
+	names := []toolchain.Name{toolchain.Istiod, toolchain.Envoy, toolchain.HTTPBin, toolchain.Fortio, toolchain.Bookinfo, toolchain.Issuer, toolchain.ESFlowControl, toolchain.Kubectl}
 	tools, err := toolchain.Ensure(ctx, toolchain.Options{Root: root, Need: names, Progress: toolchain.Lines(stderr)})
 	if err != nil {
 		return err
 	}
 	paths := map[toolchain.Name]string{
 		toolchain.Istiod: tools.Istiod, toolchain.Envoy: tools.Envoy, toolchain.HTTPBin: tools.HTTPBin,
-		toolchain.Fortio: tools.Fortio, toolchain.Bookinfo: tools.Bookinfo, toolchain.Issuer: tools.Issuer, toolchain.Kubectl: tools.Kubectl,
+		toolchain.Fortio: tools.Fortio, toolchain.Bookinfo: tools.Bookinfo, toolchain.Issuer: tools.Issuer, toolchain.ESFlowControl: tools.ESFlowControl, toolchain.Kubectl: tools.Kubectl,
 	}
 	w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
 	for _, name := range names {

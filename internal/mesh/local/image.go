@@ -87,7 +87,13 @@ func images(tools toolchain.Tools) map[string]program {
 			},
 		},
 		"squall/issuer": {Path: tools.Issuer},
-		LoadImage:       {Builtin: true},
+		"squall/es-flowcontrol": {
+			Path: tools.ESFlowControl,
+			Listen: []string{
+				"-http", "$(POD_IP):$(PORT_9200)", "-admin", "$(POD_IP):$(PORT_9201)", "-transport", "$(POD_IP):$(PORT_9300)",
+			},
+		},
+		LoadImage: {Builtin: true},
 	}
 	for name, init := range map[string]string{"mysql": "", "mariadb": "", "istio/examples-bookinfo-mysqldb": "bookinfo.sql"} {
 		p := program{Path: tools.MySQL}

@@ -16,7 +16,7 @@ type Image struct {
 
 // Images is the table from images to programs with the user's own entries in it, by name.
 func Images(extra map[string]string) ([]Image, error) {
-	table := images(toolchain.Tools{HTTPBin: string(toolchain.HTTPBin), Fortio: string(toolchain.Fortio), Bookinfo: string(toolchain.Bookinfo), Issuer: string(toolchain.Issuer), MySQL: "tools/mariadb/mysqld"})
+	table := images(toolchain.Tools{HTTPBin: string(toolchain.HTTPBin), Fortio: string(toolchain.Fortio), Bookinfo: string(toolchain.Bookinfo), Issuer: string(toolchain.Issuer), ESFlowControl: string(toolchain.ESFlowControl), MySQL: "tools/mariadb/mysqld"})
 	if err := addImages(table, extra); err != nil {
 		return nil, err
 	}

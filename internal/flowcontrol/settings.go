@@ -1,0 +1,133 @@
+package flowcontrol
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+const settingsPath = "/_cluster/settings"
+
+// Change are settings to make, by their full keys, such as flowcontrol.http.concurrent. A value is a text, a number, a truth value or a
+// list of these; nil takes a key back, to the persistent value or the default. It can be written as JSON and read back.
+type Change struct {
+	Persistent map[string]any `json:"persistent,omitempty"`
+	Transient  map[string]any `json:"transient,omitempty"`
+}
+
+// Undo reads what a change would change: what it returns makes the settings exactly what they are now. Keep it before Apply.
+func (c *Client) Undo(ctx context.Context, change Change) (Change, error) {
+	if err := change.check(); err != nil {
+		return Change{}, err
+	}
+	now, err := c.settings(ctx)
+	if err != nil {
+		return Change{}, err
+	}
+	return Change{before(change.Persistent, now.Persistent), before(change.Transient, now.Transient)}, nil
+}
+
+func before(change, now map[string]any) map[string]any {
+	if change == nil {
+		return nil
+	}
+	out := map[string]any{}
+	for name := range change {
+		out[name] = now[name] // nil where there is none
+	}
+	return out
+}
+
+// Apply makes a change, the undo of one too. The service takes all of it or nothing; what it says against it is an *Error.
+func (c *Client) Apply(ctx context.Context, change Change) error {
+	if err := change.check(); err != nil {
+		return err
+	}
+	var answer struct {
+		Acknowledged bool `json:"acknowledged"`
+	}
+	if err := c.call(ctx, request{method: http.MethodPut, path: settingsPath, body: change}, &answer); err != nil {
+		return err
+	}
+	if !answer.Acknowledged {
+		return errors.New("flow control: the settings were changed, and not all nodes have acknowledged it in time")
+	}
+	return nil
+}
+
+// Holds reports whether the settings are what a change, or the undo of one, makes them; the error names each that is not.
+func (c *Client) Holds(ctx context.Context, change Change) error {
+	if err := change.check(); err != nil {
+		return err
+	}
+	now, err := c.settings(ctx)
+	if err != nil {
+		return err
+	}
+	return errors.Join(differences("persistent", change.Persistent, now.Persistent), differences("transient", change.Transient, now.Transient))
+}
+
+func differences(scope string, want, now map[string]any) error {
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(want)) {
+		if w, n := plain(want[name]), plain(now[name]); w != n {
+			errs = append(errs, fmt.Errorf("flow control: the %s setting %s is %s, and should be %s", scope, name, n, w))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// plain is a value in one form, since Elasticsearch answers with texts whatever it was given.
+func plain(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return "not set"
+	case []any:
+		var out []string
+		for _, one := range v {
+			out = append(out, plain(one))
+		}
+		return "[" + strings.Join(out, " ") + "]"
+	case []string:
+		return "[" + strings.Join(v, " ") + "]"
+	case string:
+		return v
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Sprint(v)
+	}
+	return string(b)
+}
+
+// settings are those that were given, by their full keys.
+func (c *Client) settings(ctx context.Context) (Change, error) {
+	var now Change
+	err := c.call(ctx, request{method: http.MethodGet, path: settingsPath, query: url.Values{"flat_settings": {"true"}}}, &now)
+	return now, err
+}
+
+// check refuses what could not be taken back exactly.
+func (c Change) check() error {
+	if len(c.Persistent)+len(c.Transient) == 0 {
+		return errors.New("flow control: no setting is given")
+	}
+	var errs []error
+	for _, scope := range []map[string]any{c.Persistent, c.Transient} {
+		for _, name := range slices.Sorted(maps.Keys(scope)) {
+			if strings.Contains(name, "*") {
+				errs = append(errs, fmt.Errorf("flow control: setting %s: write each key, without *: its value could not be taken back", name))
+			}
+			if _, nested := scope[name].(map[string]any); nested {
+				errs = append(errs, fmt.Errorf("flow control: setting %s: write full keys, such as %s.enabled, in place of an object", name, name))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
