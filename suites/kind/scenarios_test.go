@@ -123,14 +123,13 @@ func run(ctx context.Context, t *testing.T, env, file string) check.Result {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return runLoaded(ctx, t, env, s)
+	return runLoaded(ctx, t, config(env), s)
 }
 
-func runLoaded(ctx context.Context, t *testing.T, env string, s *scenario.Scenario) check.Result {
+func runLoaded(ctx context.Context, t *testing.T, c engine.Config, s *scenario.Scenario) check.Result {
 	t.Helper()
 	ctx, cancel := context.WithTimeoutCause(ctx, runWithin, errors.New("the run took longer than "+runWithin.String()))
 	defer cancel()
-	c := config(env)
 	k, err := c.Compile(s)
 	if err != nil {
 		t.Fatal(err)
@@ -139,10 +138,10 @@ func runLoaded(ctx context.Context, t *testing.T, env string, s *scenario.Scenar
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := kind.agreed.time(env, out.Record, out.Result.Seconds); err != nil {
+	if err := kind.agreed.time(c.Env, out.Record, out.Result.Seconds); err != nil {
 		t.Error(err)
 	}
-	t.Logf("%s on %s: %s after %.1f s: %s", out.Result.Scenario, env, out.Result.Verdict, out.Result.Seconds, out.Result.Reason)
+	t.Logf("%s on %s: %s after %.1f s: %s", out.Result.Scenario, c.Env, out.Result.Verdict, out.Result.Seconds, out.Result.Reason)
 	return out.Result
 }
 

@@ -30,7 +30,7 @@ func TestUpstream(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r := runLoaded(t.Context(), t, engine.Kind, s); r.Verdict != check.Pass {
+		if r := runLoaded(t.Context(), t, config(engine.Kind), s); r.Verdict != check.Pass {
 			t.Errorf("%s on upstream's manifests: %s: %s", file, r.Verdict, r.Reason)
 		}
 	}
