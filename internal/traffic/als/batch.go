@@ -1,0 +1,71 @@
+package als
+
+import (
+	"context"
+
+	datav3 "github.com/envoyproxy/go-control-plane/envoy/data/accesslog/v3"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"squall/internal/traffic"
+)
+
+// batch are the records of one message.
+type batch struct {
+	s          *Server
+	of         *node
+	run, stage string
+	records    []traffic.Record
+	left       int // entries that are neither handed over nor ignored
+}
+
+func (b *batch) ignore(reason string) {
+	b.left--
+	b.s.count(func(c *Counts) { c.Ignored[reason]++ })
+}
+
+// add completes a record by what its proxy is and what its peers are.
+func (b *batch) add(ctx context.Context, r *traffic.Record, c *datav3.AccessLogCommon) error {
+	b.of.place(r, c)
+	return b.prepared(ctx, r, c.GetStreamId())
+}
+
+func (b *batch) prepared(ctx context.Context, r *traffic.Record, stream string) error {
+	r.Run, r.Stage = b.run, b.stage
+	b.s.opts.Prepare.Prepare(r, b.of.id, stream)
+	if b.records = append(b.records, *r); len(b.records) >= putAtOnce {
+		return b.flush(ctx)
+	}
+	return nil
+}
+
+func (b *batch) flush(ctx context.Context) error {
+	if len(b.records) == 0 {
+		return nil
+	}
+	if err := b.s.opts.Sink.Put(ctx, b.records); err != nil {
+		lost := uint64(b.left)
+		b.s.count(func(c *Counts) { c.Lost += lost })
+		return status.Errorf(codes.Unavailable, "no more access logs are taken: %v", err)
+	}
+	n := len(b.records)
+	b.left -= n
+	b.s.count(func(c *Counts) { c.Records += uint64(n) })
+	clear(b.records)
+	b.records = b.records[:0]
+	return nil
+}
+
+// unwanted is why an entry is none of a whole request or connection, or empty.
+func unwanted(c *datav3.AccessLogCommon) string {
+	switch t := c.GetAccessLogType(); t {
+	case datav3.AccessLogType_NotSet, datav3.AccessLogType_DownstreamEnd, datav3.AccessLogType_TcpConnectionEnd:
+		//nolint:staticcheck // deprecated for the type, which older proxies do not send
+		if c.GetIntermediateLogEntry() {
+			return "intermediate"
+		}
+		return ""
+	default:
+		return t.String()
+	}
+}

@@ -1,0 +1,173 @@
+package elastic
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/elastic/go-elasticsearch/v9/esapi"
+
+	"squall/internal/traffic"
+	"squall/internal/traffic/store"
+)
+
+type object = map[string]any
+
+// query is a filter as Elasticsearch has it. All values are data: nothing of them is parsed as a query.
+func query(f *store.Filter) object {
+	var filters []object
+	term := func(field, value string) {
+		if value != "" {
+			filters = append(filters, object{"term": object{field: value}})
+		}
+	}
+	terms := func(field string, n int, values any) {
+		if n > 0 {
+			filters = append(filters, object{"terms": object{field: values}})
+		}
+	}
+	term("squall.run", f.Run)
+	terms("squall.stage", len(f.Stages), f.Stages)
+	term("istio.reporter", string(f.Reporter))
+	term("istio.source.workload", f.Source)
+	term("istio.source.namespace", f.SourceIn)
+	term("istio.destination.namespace", f.Namespace)
+	term("service.target.name", f.Service)
+	term("istio.destination.workload", f.Workload)
+	terms("service.target.version", len(f.Versions), f.Versions)
+	term("http.request.method", f.Method)
+	terms("squall.interface", len(f.Interfaces), f.Interfaces)
+	terms("http.response.status_code", len(f.Codes), f.Codes)
+	term("envoy.response_flags", f.Flag)
+	term("http.request.id", f.RequestID)
+	term("trace.id", f.TraceID)
+	if f.Failed != nil {
+		filters = append(filters, object{"term": object{"squall.failed": *f.Failed}})
+	}
+	if len(f.Classes) > 0 {
+		var any []object
+		for _, c := range f.Classes {
+			any = append(any, object{"range": object{"http.response.status_code": object{"gte": c * 100, "lt": c*100 + 100}}})
+		}
+		filters = append(filters, object{"bool": object{"should": any, "minimum_should_match": 1}})
+	}
+	if f.Path != "" {
+		quoted := strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`).Replace(f.Path)
+		filters = append(filters, object{"wildcard": object{"url.original": object{"value": "*" + quoted + "*"}}})
+	}
+	filters = append(filters, ranges(f)...)
+	if filters == nil {
+		return object{"match_all": object{}}
+	}
+	return object{"bool": object{"filter": filters}}
+}
+
+func ranges(f *store.Filter) []object {
+	window, duration := object{}, object{}
+	if !f.From.IsZero() {
+		window["gte"] = f.From.UTC().Format(time.RFC3339Nano)
+	}
+	if !f.To.IsZero() {
+		window["lt"] = f.To.UTC().Format(time.RFC3339Nano)
+	}
+	if f.Slower != 0 {
+		duration["gte"] = int64(f.Slower)
+	}
+	if f.Faster != 0 {
+		duration["lte"] = int64(f.Faster)
+	}
+	var out []object
+	if len(window) > 0 {
+		out = append(out, object{"range": object{"@timestamp": window}})
+	}
+	if len(duration) > 0 {
+		out = append(out, object{"range": object{"event.duration": duration}})
+	}
+	return out
+}
+
+// search asks for records of the store's indices.
+func (s *Store) search(ctx context.Context, body object, out any) error {
+	text, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	yes := true
+	return s.client.ask(ctx, esapi.SearchRequest{Index: []string{s.config.Index + "-*"}, Body: bytes.NewReader(text), IgnoreUnavailable: &yes, AllowNoIndices: &yes}, out)
+}
+
+// hits are an answer's.
+type hits struct {
+	TimedOut bool `json:"timed_out"`
+	Shards   struct{ Failed int }
+	Hits     struct {
+		Hits []struct {
+			Source json.RawMessage   `json:"_source"`
+			Sort   []json.RawMessage `json:"sort"`
+		}
+	}
+}
+
+// List is one page.
+func (s *Store) List(ctx context.Context, f store.Filter, page store.Page) (out store.Listing, err error) {
+	limit := page.Limit
+	if limit == 0 {
+		limit = 100
+	}
+	if limit < 1 || limit > 1000 {
+		return out, fmt.Errorf("a page of %d records: ask for 1 to 1000", page.Limit)
+	}
+	order := "desc"
+	if page.Ascending {
+		order = "asc"
+	}
+	sort := []object{{"@timestamp": object{"order": order, "unmapped_type": "date_nanos"}}, {"squall.hash": object{"order": order, "unmapped_type": "long"}}}
+	switch page.Order {
+	case "", store.ByTime:
+	case store.ByDuration:
+		sort = slices.Insert(sort, 0, object{"event.duration": object{"order": order, "unmapped_type": "long"}})
+	default:
+		return out, fmt.Errorf("records are not sorted by %q: by %s or %s", page.Order, store.ByTime, store.ByDuration)
+	}
+	body := object{"query": query(&f), "sort": sort, "size": limit + 1, "track_total_hits": false}
+	if page.After != "" {
+		var after []int64
+		if err := json.Unmarshal([]byte(page.After), &after); err != nil || len(after) != len(sort) {
+			return out, fmt.Errorf("a page after %.60q: no listing of this order said so", page.After)
+		}
+		body["search_after"] = after
+	}
+	var got hits
+	if err := s.search(ctx, body, &got); err != nil {
+		return out, fmt.Errorf("list records: %w", err)
+	}
+	if got.TimedOut || got.Shards.Failed > 0 {
+		return out, errPart
+	}
+	found := got.Hits.Hits
+	if len(found) > limit {
+		found = found[:limit]
+		next, err := json.Marshal(found[limit-1].Sort)
+		if err != nil {
+			return out, err
+		}
+		out.Next = string(next)
+	}
+	out.Records = make([]traffic.Record, 0, len(found))
+	for _, h := range found {
+		r, err := traffic.ParseDocument(h.Source)
+		if err != nil {
+			return out, fmt.Errorf("list records: %w", err)
+		}
+		out.Records = append(out.Records, r)
+	}
+	return out, nil
+}
+
+// errPart is an answer of some shards alone.
+var errPart = errors.New("Elasticsearch answered for a part of the records: some of its shards did not answer") //nolint:staticcheck // a name
