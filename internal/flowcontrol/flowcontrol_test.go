@@ -19,6 +19,8 @@ import (
 
 	"squall/fixtures/es-flowcontrol/app/proxy"
 	"squall/fixtures/es-flowcontrol/app/standin"
+	"squall/internal/elasticsearch"
+	"squall/internal/elasticsearch/elasticsearchtest"
 )
 
 // fixture serves the project's own flow control before a node, and returns both addresses.
@@ -126,13 +128,19 @@ func TestChangeAndUndo(t *testing.T) {
 	}
 }
 
+// node is the real Elasticsearch of all tests; nil under -short.
+var node *elasticsearch.Server
+
+func TestMain(m *testing.M) {
+	os.Exit(elasticsearchtest.Main(m, func(s *elasticsearch.Server) { node = s }))
+}
+
 // TestElasticsearch: the same before a real one, with a setting of its own among the others.
 func TestElasticsearch(t *testing.T) {
-	at := os.Getenv("ELASTICSEARCH_URL")
-	if at == "" {
-		t.Skip("ELASTICSEARCH_URL names no Elasticsearch to try flow control with")
+	if node == nil {
+		t.Skip("-short: a real Elasticsearch takes half a minute to start")
 	}
-	controlled, _ := fixture(t, at)
+	controlled, _ := fixture(t, node.URL)
 	c := client(t, Options{URL: controlled})
 	ctx := t.Context()
 	change := Change{Persistent: map[string]any{

@@ -4,9 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
-	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -18,64 +16,17 @@ import (
 	"time"
 
 	"squall/internal/elasticsearch"
-	"squall/internal/proc"
-	"squall/internal/toolchain"
+	"squall/internal/elasticsearch/elasticsearchtest"
 	"squall/internal/traffic"
 	"squall/internal/traffic/store"
 	"squall/internal/traffic/traffictest"
 )
 
-// node is the real Elasticsearch of all tests, and where its data are.
-var node struct {
-	group  *proc.Group
-	opts   elasticsearch.Options
-	server *elasticsearch.Server
-}
+// node is the real Elasticsearch of all tests.
+var node struct{ server *elasticsearch.Server }
 
-// TestMain starts one node for all, as it takes half a minute.
 func TestMain(m *testing.M) {
-	flag.Parse()
-	code, err := 0, error(nil)
-	if !testing.Short() {
-		err = startNode()
-	}
-	if err == nil {
-		code = m.Run()
-	}
-	if node.group != nil {
-		err = errors.Join(err, node.group.StopAll(context.Background()), os.RemoveAll(node.opts.Dir))
-	}
-	if err != nil {
-		log.Print(err)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-func startNode() (err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
-	defer cancel()
-	if url := os.Getenv("SQUALL_TEST_ELASTICSEARCH"); url != "" { // one that scripts/elasticsearch started: for many runs of the tests
-		node.server = &elasticsearch.Server{URL: url}
-		return nil
-	}
-	root, err := toolchain.FindRoot(".")
-	if err != nil {
-		return err
-	}
-	if node.opts.Home, err = elasticsearch.Fetch(ctx, root, toolchain.Lines(os.Stderr)); err != nil {
-		return err
-	}
-	if node.opts.Dir, err = os.MkdirTemp("", "squall-es-"); err != nil {
-		return err
-	}
-	if err := os.Chmod(node.opts.Dir, 0o755); err != nil { // nobody has to pass through
-		return err
-	}
-	node.opts.Settings = map[string]string{"action.destructive_requires_name": "false", "cluster.routing.allocation.disk.threshold_enabled": "false"}
-	node.group = proc.NewGroup(nil)
-	node.server, err = elasticsearch.Start(ctx, node.group, node.opts)
-	return err
+	os.Exit(elasticsearchtest.Main(m, func(s *elasticsearch.Server) { node.server = s }))
 }
 
 func must(t testing.TB, err error) {
