@@ -31,7 +31,7 @@ func newTarget(s Spec) (*target, error) {
 		return nil, err
 	}
 	if t.address == "" {
-		t.address = net.JoinHostPort(u.Hostname(), port(u))
+		t.address = net.JoinHostPort(u.Hostname(), Port(u))
 	}
 	if u.Scheme == "https" {
 		if t.tls, err = s.TLS.config(); err != nil {
@@ -41,13 +41,14 @@ func newTarget(s Spec) (*target, error) {
 			t.tls.ServerName = u.Hostname()
 		}
 	}
-	if s.RequestID && !s.hasHeader(requestIDHeader) {
+	if s.RequestID && !s.HasHeader(requestIDHeader) {
 		t.ids = newRequestIDs()
 	}
 	return t, nil
 }
 
-func port(u *url.URL) string {
+// Port is the port that a load's URL means.
+func Port(u *url.URL) string {
 	switch {
 	case u.Port() != "":
 		return u.Port()

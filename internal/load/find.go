@@ -37,10 +37,10 @@ func (s Spec) validateFind() error {
 			errs = append(errs, errors.New("find: a gRPC ping answers with what it was sent"))
 		}
 	}
-	if len(s.Find) > 0 && s.method() == http.MethodHead {
+	if len(s.Find) > 0 && s.HTTPMethod() == http.MethodHead {
 		errs = append(errs, errors.New("find: the answer to a HEAD has no body"))
 	}
-	if len(s.Find) > 0 && s.hasHeader("Accept-Encoding") {
+	if len(s.Find) > 0 && s.HasHeader("Accept-Encoding") {
 		errs = append(errs, errors.New("find: nothing can be found in an answer that is compressed; leave the header Accept-Encoding out"))
 	}
 	return errors.Join(errs...)

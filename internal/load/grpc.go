@@ -133,7 +133,7 @@ func (g *grpcPing) call(ctx context.Context, _ time.Time) (o outcome) {
 			return o
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, g.spec.timeout())
+	ctx, cancel := context.WithTimeout(ctx, g.spec.CallTimeout())
 	defer cancel()
 	if g.ids != nil {
 		o.id = g.ids.text()

@@ -70,7 +70,7 @@ type http1 struct {
 func newHTTP1(t *target) *http1 {
 	h := &http1{
 		target: t,
-		ask:    &http.Request{Method: t.spec.method()},
+		ask:    &http.Request{Method: t.spec.HTTPMethod()},
 		ver:    []byte(http.CanonicalHeaderKey(t.spec.VersionHeader)),
 	}
 	h.request, h.idAt = t.wire()
@@ -87,14 +87,14 @@ func (t *target) wire() (b []byte, idAt int) {
 		}
 		w.WriteString("\r\n")
 	}
-	line(s.method(), " ", t.url.RequestURI(), " HTTP/1.1")
+	line(s.HTTPMethod(), " ", t.url.RequestURI(), " HTTP/1.1")
 	line("Host: ", s.host(t.url))
 	for _, h := range s.Headers {
 		if http.CanonicalHeaderKey(h.Name) != "Host" {
 			line(h.Name, ": ", h.Value)
 		}
 	}
-	if !s.hasHeader("User-Agent") {
+	if !s.HasHeader("User-Agent") {
 		line("User-Agent: ", userAgent)
 	}
 	if t.ids != nil {
@@ -105,7 +105,7 @@ func (t *target) wire() (b []byte, idAt int) {
 	if s.NewConnectionPerRequest {
 		line("Connection: close")
 	}
-	if m := s.method(); len(s.Body) > 0 || m == http.MethodPost || m == http.MethodPut || m == http.MethodPatch {
+	if m := s.HTTPMethod(); len(s.Body) > 0 || m == http.MethodPost || m == http.MethodPut || m == http.MethodPatch {
 		line("Content-Length: ", strconv.Itoa(len(s.Body)))
 	}
 	line()
@@ -114,7 +114,7 @@ func (t *target) wire() (b []byte, idAt int) {
 }
 
 func (h *http1) call(ctx context.Context, start time.Time) (o outcome) {
-	deadline := start.Add(h.spec.timeout())
+	deadline := start.Add(h.spec.CallTimeout())
 	if h.link != nil && !h.link.alive(start) {
 		h.close()
 	}

@@ -29,7 +29,7 @@ type h2 struct {
 
 func newH2(t *target) *h2 {
 	h := &h2{target: t, header: http.Header{}, conns: map[*keptConn]bool{}}
-	if !t.spec.hasHeader("User-Agent") {
+	if !t.spec.HasHeader("User-Agent") {
 		h.header.Set("User-Agent", userAgent)
 	}
 	for _, x := range t.spec.Headers {
@@ -51,13 +51,13 @@ func (h *h2) renew() {
 		DisableCompression:  true,
 		Protocols:           &p,
 		TLSClientConfig:     h.tls.Clone(), // the transport writes into it
-		TLSHandshakeTimeout: h.spec.timeout(),
+		TLSHandshakeTimeout: h.spec.CallTimeout(),
 	}
 }
 
 // dialKept remembers the connection for close: the transport does not close those that it still cleans up after a call.
 func (h *h2) dialKept(ctx context.Context, _, _ string) (net.Conn, error) {
-	c, err := h.dial(ctx, time.Now().Add(h.spec.timeout()))
+	c, err := h.dial(ctx, time.Now().Add(h.spec.CallTimeout()))
 	h.broken.note(err)
 	if err != nil {
 		return nil, err
@@ -88,7 +88,7 @@ func (c *keptConn) Close() error {
 func (h *h2) request(ctx context.Context) *http.Request {
 	u := url.URL{Scheme: h.url.Scheme, Host: h.url.Host, Path: h.url.Path, RawPath: h.url.RawPath, RawQuery: h.url.RawQuery}
 	req := (&http.Request{
-		Method: h.spec.method(), URL: &u, Host: h.spec.host(h.url), Header: h.header,
+		Method: h.spec.HTTPMethod(), URL: &u, Host: h.spec.host(h.url), Header: h.header,
 		Proto: "HTTP/2.0", ProtoMajor: 2,
 	}).WithContext(ctx)
 	if len(h.spec.Body) > 0 {
@@ -99,7 +99,7 @@ func (h *h2) request(ctx context.Context) *http.Request {
 }
 
 func (h *h2) call(ctx context.Context, _ time.Time) (o outcome) {
-	ctx, cancel := context.WithTimeout(ctx, h.spec.timeout())
+	ctx, cancel := context.WithTimeout(ctx, h.spec.CallTimeout())
 	defer cancel()
 	var sent atomic.Bool
 	req := h.request(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{

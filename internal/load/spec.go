@@ -147,7 +147,7 @@ func (s Spec) validateTarget() error {
 			errs = append(errs, fmt.Errorf("dial: %q must be host:port", s.Dial))
 		}
 	}
-	if m := s.method(); !httpguts.ValidHeaderFieldName(m) || m == http.MethodConnect {
+	if m := s.HTTPMethod(); !httpguts.ValidHeaderFieldName(m) || m == http.MethodConnect {
 		errs = append(errs, fmt.Errorf("method: %q is no method of a load", m))
 	} else if s.Protocol == GRPC && m != http.MethodPost && s.Method != "" {
 		errs = append(errs, fmt.Errorf("method: gRPC has none but POST, not %s", m))
@@ -187,7 +187,8 @@ func (s Spec) protocol() Protocol {
 	return s.Protocol
 }
 
-func (s Spec) method() string {
+// HTTPMethod is the method of each call.
+func (s Spec) HTTPMethod() string {
 	switch {
 	case s.Method != "":
 		return s.Method
@@ -197,7 +198,8 @@ func (s Spec) method() string {
 	return http.MethodGet
 }
 
-func (s Spec) timeout() time.Duration {
+// CallTimeout is how long one call may take.
+func (s Spec) CallTimeout() time.Duration {
 	if s.Timeout == 0 {
 		return DefaultTimeout
 	}
@@ -214,6 +216,7 @@ func (s Spec) host(u *url.URL) string {
 	return u.Host
 }
 
-func (s Spec) hasHeader(name string) bool {
+// HasHeader says whether Headers has one of that name.
+func (s Spec) HasHeader(name string) bool {
 	return slices.ContainsFunc(s.Headers, func(h Header) bool { return strings.EqualFold(h.Name, name) })
 }

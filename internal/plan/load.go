@@ -182,17 +182,6 @@ func (b *builder) target(path, raw string) {
 	}
 }
 
-// Port is the port that a load's URL means.
-func Port(u *url.URL) string {
-	if p := u.Port(); p != "" {
-		return p
-	}
-	if u.Scheme == "https" {
-		return "443"
-	}
-	return "80"
-}
-
 func (b *builder) port(path string, u *url.URL, service *unstructured.Unstructured) {
 	ports, _, err := unstructured.NestedSlice(service.Object, "spec", "ports")
 	if err != nil {
@@ -204,7 +193,7 @@ func (b *builder) port(path string, u *url.URL, service *unstructured.Unstructur
 			have = append(have, fmt.Sprint(m["port"]))
 		}
 	}
-	if n, err := strconv.Atoi(Port(u)); err == nil && !slices.Contains(have, strconv.Itoa(n)) {
+	if n, err := strconv.Atoi(load.Port(u)); err == nil && !slices.Contains(have, strconv.Itoa(n)) {
 		b.errs = append(b.errs, b.scenario.Problem(path+".url", fmt.Sprintf("service %s has no port %d", service.GetName(), n),
 			"it has "+strings.Join(have, ", ")))
 	}

@@ -155,7 +155,7 @@ func (r *runner) dial(ctx context.Context, pod, target string, direct bool) (str
 		return "", fmt.Errorf("load: %w", err)
 	}
 	if direct {
-		return mesh.AnyEndpoint(ctx, r.objects, r.Plan.Spec.Namespace, u.Hostname(), plan.Port(u))
+		return mesh.AnyEndpoint(ctx, r.objects, r.Plan.Spec.Namespace, u.Hostname(), load.Port(u))
 	}
 	caller, ok := r.Env.(mesh.Caller)
 	if !ok {
@@ -168,5 +168,5 @@ func (r *runner) dial(ctx context.Context, pod, target string, direct bool) (str
 	if err != nil {
 		return "", err
 	}
-	return net.JoinHostPort(ip, plan.Port(u)), nil
+	return net.JoinHostPort(ip, load.Port(u)), nil
 }

@@ -71,7 +71,7 @@ func (g *stock) ready(ctx context.Context) (lead, uncertain time.Duration, err e
 func (g *stock) run(ctx context.Context, _ time.Time, s load.Spec, out load.Output) (record.Load, error) {
 	counted := out.Sink != nil && out.Progress != nil
 	mark := g.mark + ".warm-up"
-	calls := fortiorest.NewCalls(g.mark, g.clock, s.Timeout, out)
+	calls := fortiorest.NewCalls(g.mark, g.clock, s.CallTimeout(), out)
 	if counted {
 		mark = g.mark
 		g.calls.Store(calls)

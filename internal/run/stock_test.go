@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"os"
 	"os/exec"
 	"regexp"
 	"strings"
@@ -13,14 +12,12 @@ import (
 	"testing"
 
 	"squall/internal/check"
-	"squall/internal/engine"
 	"squall/internal/load"
 	"squall/internal/load/fortiorest"
 	"squall/internal/mesh"
 	"squall/internal/mesh/local"
 	"squall/internal/plan"
 	"squall/internal/record"
-	"squall/internal/run"
 	"squall/internal/scenario"
 )
 
@@ -123,34 +120,13 @@ func (s *spoiled) Line(entry []byte) error {
 func (w *whole) runWithFortio(change func(*stockMesh)) {
 	w.t.Helper()
 	w.compiled.Plan.Generator = plan.Fortio
-	rec, err := record.Create(w.config.Reports, w.compiled.RunID)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	dir, err := os.MkdirTemp("", "squall-")
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	m, err := local.New(local.Options{Tools: w.config.Tools, Dir: dir, Log: rec.LogPath, Images: w.config.Images})
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	env := &stockMesh{Mesh: m, t: w.t, program: w.config.Tools.Fortio}
-	if change != nil {
-		change(env)
-	}
-	if err := run.Run(w.ctx, run.Options{
-		Plan: w.compiled.Plan, Env: env, Record: rec, Progress: &w.hooks, MeshDir: dir,
-		Manifest: record.Manifest{RunID: w.compiled.RunID, Scenario: "stock", Env: "local", Versions: engine.Versions()},
-	}); err != nil {
-		w.t.Fatal(err)
-	}
-	if w.out, err = engine.Judge(rec); err != nil {
-		w.t.Fatal(err)
-	}
-	if w.man, err = rec.Manifest(); err != nil {
-		w.t.Fatal(err)
-	}
+	w.runOn("stock", func(m *local.Mesh) mesh.Env {
+		env := &stockMesh{Mesh: m, t: w.t, program: w.config.Tools.Fortio}
+		if change != nil {
+			change(env)
+		}
+		return env
+	})
 }
 
 // A load by Fortio's server is judged as one of Squall's own process is, by records made of the proxy's access log.

@@ -20,6 +20,7 @@ import (
 	"squall/internal/engine"
 	"squall/internal/load"
 	"squall/internal/mesh"
+	"squall/internal/mesh/local"
 	"squall/internal/proc"
 	"squall/internal/record"
 	"squall/internal/run"
@@ -109,6 +110,35 @@ type whole struct {
 
 	out *engine.Outcome
 	man record.Manifest
+}
+
+// runOn runs and judges the scenario on what env makes of a local mesh.
+func (w *whole) runOn(scenario string, env func(*local.Mesh) mesh.Env) {
+	w.t.Helper()
+	rec, err := record.Create(w.config.Reports, w.compiled.RunID)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp("", "squall-")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	m, err := local.New(local.Options{Tools: w.config.Tools, Dir: dir, Log: rec.LogPath, Images: w.config.Images})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := run.Run(w.ctx, run.Options{
+		Plan: w.compiled.Plan, Env: env(m), Record: rec, Progress: &w.hooks, MeshDir: dir,
+		Manifest: record.Manifest{RunID: w.compiled.RunID, Scenario: scenario, Env: "local", Versions: engine.Versions()},
+	}); err != nil {
+		w.t.Fatal(err)
+	}
+	if w.out, err = engine.Judge(rec); err != nil {
+		w.t.Fatal(err)
+	}
+	if w.man, err = rec.Manifest(); err != nil {
+		w.t.Fatal(err)
+	}
 }
 
 // prepare compiles a scenario of testdata.

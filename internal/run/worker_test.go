@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -13,13 +12,11 @@ import (
 	"testing"
 
 	"squall/internal/check"
-	"squall/internal/engine"
 	"squall/internal/load"
 	"squall/internal/load/worker"
 	"squall/internal/mesh"
 	"squall/internal/mesh/local"
 	"squall/internal/record"
-	"squall/internal/run"
 	"squall/internal/scenario"
 )
 
@@ -87,36 +84,15 @@ func (w *whole) runWithWorkers(kill string) {
 	if out, err := exec.Command("go", "build", "-o", program, "squall/cmd/squall-worker").CombinedOutput(); err != nil {
 		w.t.Fatalf("%v\n%s", err, out)
 	}
-	rec, err := record.Create(w.config.Reports, w.compiled.RunID)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	dir, err := os.MkdirTemp("", "squall-")
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	m, err := local.New(local.Options{Tools: w.config.Tools, Dir: dir, Log: rec.LogPath, Images: w.config.Images})
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	env := &workerMesh{Mesh: m, t: w.t, program: program, workers: map[string]*exec.Cmd{}, address: map[string]string{}}
-	w.hooks.load = func(phase string, s load.Snapshot) {
-		if kill != "" && phase == "more" {
-			env.kill(kill)
+	w.runOn("workers", func(m *local.Mesh) mesh.Env {
+		env := &workerMesh{Mesh: m, t: w.t, program: program, workers: map[string]*exec.Cmd{}, address: map[string]string{}}
+		w.hooks.load = func(phase string, s load.Snapshot) {
+			if kill != "" && phase == "more" {
+				env.kill(kill)
+			}
 		}
-	}
-	if err := run.Run(w.ctx, run.Options{
-		Plan: w.compiled.Plan, Env: env, Record: rec, Progress: &w.hooks, MeshDir: dir,
-		Manifest: record.Manifest{RunID: w.compiled.RunID, Scenario: "workers", Env: "local", Versions: engine.Versions()},
-	}); err != nil {
-		w.t.Fatal(err)
-	}
-	if w.out, err = engine.Judge(rec); err != nil {
-		w.t.Fatal(err)
-	}
-	if w.man, err = rec.Manifest(); err != nil {
-		w.t.Fatal(err)
-	}
+		return env
+	})
 }
 
 // A load that real worker processes drive, each through a proxy of its own, is judged as one of Squall's own process is.

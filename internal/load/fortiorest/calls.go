@@ -34,11 +34,8 @@ type Calls struct {
 	late    int64 // entries after the end
 }
 
-// NewCalls takes the calls with the mark, of a load with that timeout, whose times are on the server's clock. out.Base has to be set.
+// NewCalls takes the calls with the mark, of a load whose calls have that timeout and whose times are on the server's clock. out.Base has to be set.
 func NewCalls(mark string, clock Clock, timeout time.Duration, out load.Output) *Calls {
-	if timeout == 0 {
-		timeout = load.DefaultTimeout
-	}
 	return &Calls{
 		mark: []byte(mark), clock: clock, timeout: timeout, out: out, entries: record.NewAccessReader(), changed: make(chan struct{}),
 		sockets: map[string]int{}, errors: map[string]string{},

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"time"
 
@@ -36,10 +35,7 @@ type Client struct {
 
 // NewClient makes a client of the server in the pod of that name, which errors carry. Nothing is dialled yet.
 func NewClient(name string, dial Dial) *Client {
-	return &Client{name: name, http: &http.Client{Transport: &http.Transport{
-		DisableCompression: true,
-		DialContext:        func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
-	}}}
+	return &Client{name: name, http: dial.Client()}
 }
 
 // Name is the pod's.

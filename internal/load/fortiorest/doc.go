@@ -80,6 +80,6 @@ func Check(s load.Spec) []Unsupported {
 	refuse(s.NoCatchUp, "noCatchUp", "Fortio does not say which calls it left out")
 	refuse(s.Requests == 0 && s.QPS == 0, "duration", "Fortio makes calls that it does not count before a load by duration: say how many requests, or a qps")
 	refuse(s.NewConnectionPerRequest, "newConnectionPerRequest", "Fortio's REST API keeps connections")
-	refuse(named(s, markHeader), "headers", markHeader+" marks the calls of a load by Fortio")
+	refuse(s.HasHeader(markHeader), "headers", markHeader+" marks the calls of a load by Fortio")
 	return out
 }

@@ -4,9 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
-	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -56,23 +54,15 @@ func newOrder(s load.Spec, mark string) (*order, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
-	o := &order{URL: s.URL, Payload: string(s.Body), Labels: mark, Jitter: onOff(s.Jitter), Uniform: onOff(s.Uniform), calls: Requests(s), threads: s.Connections}
-	o.Threads, o.Calls = strconv.Itoa(o.threads), strconv.FormatInt(o.calls, 10)
+	o := &order{
+		URL: s.URL, Method: s.HTTPMethod(), Payload: string(s.Body), Labels: mark, Jitter: onOff(s.Jitter), Uniform: onOff(s.Uniform),
+		calls: Requests(s), threads: s.Connections, timeout: s.CallTimeout(),
+	}
+	o.Threads, o.Calls, o.Timeout = strconv.Itoa(o.threads), strconv.FormatInt(o.calls, 10), o.timeout.String()
 	o.QPS = "-1" // as fast as it can
 	if s.QPS > 0 && o.calls > 1 {
 		o.QPS = strconv.FormatFloat(s.QPS, 'g', -1, 64)
 	}
-	o.Method = s.Method
-	if o.Method == "" {
-		o.Method = http.MethodGet
-		if len(s.Body) > 0 {
-			o.Method = http.MethodPost
-		}
-	}
-	if o.timeout = s.Timeout; o.timeout == 0 {
-		o.timeout = load.DefaultTimeout
-	}
-	o.Timeout = o.timeout.String()
 	o.Headers = append(o.Headers, markHeader+":"+mark)
 	for _, h := range s.Headers {
 		o.Headers = append(o.Headers, h.Name+":"+h.Value)
@@ -95,11 +85,7 @@ func resolve(s load.Spec) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("url: %w", err)
 	}
-	own := u.Port()
-	if own == "" {
-		own = "80"
-	}
-	if port != own {
+	if own := load.Port(u); port != own {
 		return "", fmt.Errorf("dial: Fortio calls port %s of its URL, and cannot call port %s in its place", own, port)
 	}
 	return host, nil
@@ -119,8 +105,4 @@ func isTLS(raw string) bool { return strings.HasPrefix(raw, "https://") }
 // hasToken says whether Fortio would change the text of the load.
 func hasToken(s load.Spec) bool {
 	return strings.Contains(s.URL, uuidToken) || strings.Contains(string(s.Body), uuidToken)
-}
-
-func named(s load.Spec, name string) bool {
-	return slices.ContainsFunc(s.Headers, func(h load.Header) bool { return strings.EqualFold(h.Name, name) })
 }

@@ -16,6 +16,14 @@ import (
 // Dial connects to a worker, such as by a port-forward into its pod.
 type Dial func(ctx context.Context) (net.Conn, error)
 
+// Client is an HTTP client whose every connection is made by d, whatever the URL says.
+func (d Dial) Client() *http.Client {
+	return &http.Client{Transport: &http.Transport{
+		DisableCompression: true,
+		DialContext:        func(ctx context.Context, _, _ string) (net.Conn, error) { return d(ctx) },
+	}}
+}
+
 // Client speaks to one worker. It may be used by several goroutines; the worker drives one load at a time.
 type Client struct {
 	name string
@@ -24,10 +32,7 @@ type Client struct {
 
 // NewClient makes a client of the worker of that name, which errors carry. Nothing is dialled yet.
 func NewClient(name string, dial Dial) *Client {
-	return &Client{name: name, http: &http.Client{Transport: &http.Transport{
-		DisableCompression: true,
-		DialContext:        func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
-	}}}
+	return &Client{name: name, http: dial.Client()}
 }
 
 // Name is the worker's name.
