@@ -176,7 +176,10 @@ func field(name string) object { return object{"field": name} }
 
 // Groups sums up.
 func (s *Store) Groups(ctx context.Context, f store.Filter, by ...store.Dimension) ([]store.Group, error) {
-	dims, err := summable(&f, by)
+	if err := f.Summable(); err != nil {
+		return nil, err
+	}
+	dims, err := dimensions(by)
 	if err != nil {
 		return nil, err
 	}
@@ -240,25 +243,14 @@ func (g *group) summary() (store.Summary, error) {
 	return s, nil
 }
 
-// summable refuses what sums do not answer, as all stores do.
-func summable(f *store.Filter, by []store.Dimension) ([]dimension, error) {
-	if f.OfRecords() {
-		return nil, errors.New("records are not summed up by request id, trace id, path or duration: list them")
-	}
-	if !f.From.IsZero() && !f.To.IsZero() && f.To.Before(f.From) {
-		return nil, fmt.Errorf("a window of records ends at %v, before it begins at %v", f.To, f.From)
-	}
-	return dimensions(by)
-}
-
 // Timeline counts by time.
 func (s *Store) Timeline(ctx context.Context, f store.Filter, n int, by ...store.Dimension) ([]store.Timeline, error) {
-	dims, err := summable(&f, by)
-	if err != nil {
+	if err := errors.Join(f.Summable(), store.CheckSteps(n)); err != nil {
 		return nil, err
 	}
-	if n < 1 || n > 10_000 {
-		return nil, fmt.Errorf("a timeline of %d steps: ask for 1 to 10000", n)
+	dims, err := dimensions(by)
+	if err != nil {
+		return nil, err
 	}
 	from, to, err := s.bounds(ctx, &f)
 	if err != nil || !from.Before(to) {

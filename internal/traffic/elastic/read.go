@@ -115,26 +115,18 @@ type hits struct {
 
 // List is one page.
 func (s *Store) List(ctx context.Context, f store.Filter, page store.Page) (out store.Listing, err error) {
-	limit := page.Limit
-	if limit == 0 {
-		limit = 100
-	}
-	if limit < 1 || limit > 1000 {
-		return out, fmt.Errorf("a page of %d records: ask for 1 to 1000", page.Limit)
+	if page, err = page.Checked(); err != nil {
+		return out, err
 	}
 	order := "desc"
 	if page.Ascending {
 		order = "asc"
 	}
 	sort := []object{{"@timestamp": object{"order": order, "unmapped_type": "date_nanos"}}, {"squall.hash": object{"order": order, "unmapped_type": "long"}}}
-	switch page.Order {
-	case "", store.ByTime:
-	case store.ByDuration:
+	if page.Order == store.ByDuration {
 		sort = slices.Insert(sort, 0, object{"event.duration": object{"order": order, "unmapped_type": "long"}})
-	default:
-		return out, fmt.Errorf("records are not sorted by %q: by %s or %s", page.Order, store.ByTime, store.ByDuration)
 	}
-	body := object{"query": query(&f), "sort": sort, "size": limit + 1, "track_total_hits": false}
+	body := object{"query": query(&f), "sort": sort, "size": page.Limit + 1, "track_total_hits": false}
 	if page.After != "" {
 		var after []int64
 		if err := json.Unmarshal([]byte(page.After), &after); err != nil || len(after) != len(sort) {
@@ -150,9 +142,9 @@ func (s *Store) List(ctx context.Context, f store.Filter, page store.Page) (out 
 		return out, errPart
 	}
 	found := got.Hits.Hits
-	if len(found) > limit {
-		found = found[:limit]
-		next, err := json.Marshal(found[limit-1].Sort)
+	if len(found) > page.Limit {
+		found = found[:page.Limit]
+		next, err := json.Marshal(found[page.Limit-1].Sort)
 		if err != nil {
 			return out, err
 		}

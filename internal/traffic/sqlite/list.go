@@ -14,10 +14,8 @@ import (
 )
 
 const (
-	defaultLimit = 100
-	maxLimit     = 1000
-	budget       = 30_000 // records that are looked at for one page
-	maxFound     = 10_000 // of one trace or request
+	budget   = 30_000 // records that are looked at for one page
+	maxFound = 10_000 // of one trace or request
 )
 
 // place is where a record stands in a listing, and the cursor of a page: the last one of the page before.
@@ -39,15 +37,12 @@ type request struct {
 
 // List is one page.
 func (s *Store) List(ctx context.Context, f store.Filter, page store.Page) (out store.Listing, err error) {
-	q := request{f: f, page: page}
+	q := request{f: f}
 	if q.w, err = spanOf(&f); err != nil {
 		return out, err
 	}
-	if q.page.Limit == 0 {
-		q.page.Limit = defaultLimit
-	}
-	if q.page.Limit < 1 || q.page.Limit > maxLimit {
-		return out, fmt.Errorf("a page of %d records: ask for 1 to %d", page.Limit, maxLimit)
+	if q.page, err = page.Checked(); err != nil {
+		return out, err
 	}
 	if page.After != "" {
 		q.after = &place{}
@@ -59,17 +54,13 @@ func (s *Store) List(ctx context.Context, f store.Filter, page store.Page) (out 
 		if q.ids, err = s.matching(ctx, tx, &f); err != nil || len(q.ids) == 0 {
 			return err
 		}
-		switch page.Order {
-		case "", store.ByTime:
-			if f.RequestID != "" || f.TraceID != "" {
-				out, err = q.search(ctx, tx)
-				return err
-			}
-			out, err = q.byTime(ctx, tx)
-		case store.ByDuration:
+		switch {
+		case q.page.Order == store.ByDuration:
 			out, err = q.byDuration(ctx, tx)
+		case f.RequestID != "" || f.TraceID != "":
+			out, err = q.search(ctx, tx)
 		default:
-			err = fmt.Errorf("records are not sorted by %q: by %s or %s", page.Order, store.ByTime, store.ByDuration)
+			out, err = q.byTime(ctx, tx)
 		}
 		return err
 	})

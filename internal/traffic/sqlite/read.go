@@ -42,8 +42,8 @@ func (s *Store) Groups(ctx context.Context, f store.Filter, by ...store.Dimensio
 
 // summable refuses what sums cannot answer.
 func summable(f *store.Filter, by []store.Dimension) (span, error) {
-	if f.OfRecords() {
-		return span{}, errors.New("records are not summed up by request id, trace id, path or duration: list them")
+	if err := f.Summable(); err != nil {
+		return span{}, err
 	}
 	if _, err := (store.Series{}).Only(by); err != nil {
 		return span{}, err
@@ -156,8 +156,8 @@ func (s *Store) Timeline(ctx context.Context, f store.Filter, n int, by ...store
 	if err != nil {
 		return nil, err
 	}
-	if n < 1 || n > 10_000 {
-		return nil, fmt.Errorf("a timeline of %d steps: ask for 1 to 10000", n)
+	if err := store.CheckSteps(n); err != nil {
+		return nil, err
 	}
 	err = s.view(ctx, func(tx *sql.Tx) error {
 		ids, err := s.matching(ctx, tx, &f)

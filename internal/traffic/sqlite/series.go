@@ -69,10 +69,7 @@ func spanOf(f *store.Filter) (span, error) {
 		}
 		*c.ns = c.at.UnixNano()
 	}
-	if w.to < w.from {
-		return w, fmt.Errorf("a window of records ends at %v, before it begins at %v", f.To, f.From)
-	}
-	return w, nil
+	return w, f.Window()
 }
 
 // part of a window, and the level of the sums that make it up; 0 are the records themselves.

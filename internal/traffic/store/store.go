@@ -151,7 +151,7 @@ type Filter struct {
 	Flag       string // one of the response flags
 	Failed     *bool
 
-	// The following are looked up in the records themselves. Groups and Timeline refuse them.
+	// The following are looked up in the records themselves. Groups and Timeline refuse them, as Summable does.
 	RequestID, TraceID string
 	Path               string        // a part of the path
 	Slower, Faster     time.Duration // at least, at most; zero is without a bound
@@ -172,11 +172,6 @@ func (f *Filter) Matches(s *Series) bool {
 }
 
 func oneOf[T comparable](list []T, v T) bool { return len(list) == 0 || slices.Contains(list, v) }
-
-// OfRecords reports whether the filter asks for what only single records have.
-func (f *Filter) OfRecords() bool {
-	return f.RequestID != "" || f.TraceID != "" || f.Path != "" || f.Slower != 0 || f.Faster != 0
-}
 
 // Group is a set of records, summed up.
 type Group struct {
