@@ -3,7 +3,6 @@ package elasticsearchtest
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"log"
 	"os"
@@ -11,7 +10,6 @@ import (
 	"time"
 
 	"squall/internal/elasticsearch"
-	"squall/internal/proc"
 	"squall/internal/toolchain"
 )
 
@@ -43,29 +41,13 @@ func Main(m *testing.M, use func(*elasticsearch.Server)) int {
 func withNode(m *testing.M, use func(*elasticsearch.Server)) (code int, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
-	root, err := toolchain.FindRoot(".")
-	if err != nil {
-		return 1, err
-	}
 	opts := elasticsearch.Options{Settings: map[string]string{
 		"action.destructive_requires_name": "false", "cluster.routing.allocation.disk.threshold_enabled": "false",
 	}}
-	if opts.Home, err = elasticsearch.Fetch(ctx, root, toolchain.Lines(os.Stderr)); err != nil {
-		return 1, err
-	}
-	if opts.Dir, err = os.MkdirTemp("", "squall-es-"); err != nil {
-		return 1, err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(opts.Dir)) }()
-	if err := os.Chmod(opts.Dir, 0o755); err != nil { // nobody has to pass through
-		return 1, err
-	}
-	group := proc.NewGroup(nil)
-	defer func() { err = errors.Join(err, group.StopAll(context.WithoutCancel(ctx))) }()
-	server, err := elasticsearch.Start(ctx, group, opts)
-	if err != nil {
-		return 1, err
-	}
-	use(server)
-	return m.Run(), nil
+	err = elasticsearch.With(ctx, opts, toolchain.Lines(os.Stderr), func(s *elasticsearch.Server) error {
+		use(s)
+		code = m.Run()
+		return nil
+	})
+	return code, err
 }
