@@ -127,7 +127,7 @@ func (k *killed) fromCopy(ctx context.Context, foreign run.Decision) restored {
 func next(err error, args, id string) string {
 	var foreign *run.ForeignError
 	if errors.As(err, &foreign) {
-		return fmt.Sprintf("'squall rollback %s' with --force overwrites what others have changed, with --keep it stays", id)
+		return run.HowToDecide(id)
 	}
 	return fmt.Sprintf("run 'squall rollback %s' again when the cause is gone", args)
 }

@@ -4,11 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
-
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"squall/internal/check"
 	"squall/internal/mesh"
@@ -75,16 +72,11 @@ func (r *runner) undo(ctx context.Context, failure error) record.Rollback {
 			out.Errors = append(out.Errors, err.Error())
 		}
 	}
-	changes := slices.DeleteFunc(r.journal.Open(), func(e Entry) bool { return !isChange(e) })
-	originals, err := r.journal.Targets(ctx, r.objects, isChange)
+	changes := r.journal.asked(isChange)
+	was, err := r.journal.live(ctx, r.objects, isChange)
 	fail(err)
+	originals := r.journal.targets(was, isChange)
 	r.originals = originals
-	was := map[mesh.Ref]*unstructured.Unstructured{}
-	for ref := range originals {
-		now, err := r.objects.Get(ctx, ref)
-		fail(err)
-		was[ref] = now
-	}
 	undone := r.journal.Undo(ctx, r.objects, isChange)
 	fail(r.undecided(undone))
 	fail(r.settle(ctx))
@@ -133,7 +125,7 @@ func (r *runner) undecided(err error) error {
 	if r.mirror == nil || !errors.As(err, &foreign) {
 		return err
 	}
-	return fmt.Errorf("%w; 'squall rollback %s' with --force overwrites what others have changed, with --keep it stays", err, r.man.RunID)
+	return fmt.Errorf("%w; %s", err, HowToDecide(r.man.RunID))
 }
 
 // awaitBack waits until the proxies have the configuration from before. Of pods that a change of their workload brought, and that

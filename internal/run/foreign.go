@@ -37,6 +37,11 @@ func (e *ForeignError) Error() string {
 	return fmt.Sprintf("%s is not what the run made of it (%s): it is left as it is", e.Ref, e.Why)
 }
 
+// HowToDecide says what a user does about a run with a *ForeignError.
+func HowToDecide(runID string) string {
+	return fmt.Sprintf("'squall rollback %s' with --force overwrites what others have changed, with --keep it stays", runID)
+}
+
 // Made notes what the API stored of the change that was noted last; it returns when it is on disk. A rollback tells by it what others
 // have changed since.
 func (j *Journal) Made(stored *unstructured.Unstructured) (Entry, error) {
@@ -140,24 +145,44 @@ func added(now, before, left map[string]string) map[string]string {
 // Targets are what the open undos that are asked for will make of their objects: what these were before the run, as Originals has it, with
 // the labels and annotations that others have added since.
 func (j *Journal) Targets(ctx context.Context, o *mesh.Objects, which func(Entry) bool) (map[mesh.Ref]*unstructured.Unstructured, error) {
-	open := slices.DeleteFunc(j.Open(), func(e Entry) bool { return !which(e) })
-	out := Originals(open)
+	live, err := j.live(ctx, o, which)
+	return j.targets(live, which), err
+}
+
+// live are the objects of the open undos that are asked for as they are now, nil for one that is not there.
+func (j *Journal) live(ctx context.Context, o *mesh.Objects, which func(Entry) bool) (map[mesh.Ref]*unstructured.Unstructured, error) {
+	out := Originals(j.asked(which))
 	var errs []error
+	for ref := range out {
+		now, err := o.Get(ctx, ref)
+		errs = append(errs, err)
+		out[ref] = now
+	}
+	return out, errors.Join(errs...)
+}
+
+// targets are Targets of objects that are now as given.
+func (j *Journal) targets(live map[mesh.Ref]*unstructured.Unstructured, which func(Entry) bool) map[mesh.Ref]*unstructured.Unstructured {
+	open := j.asked(which)
+	out := Originals(open)
 	for ref, before := range out {
 		if before == nil {
 			continue
 		}
-		live, err := o.Get(ctx, ref)
-		errs = append(errs, err)
 		last := Entry{Before: before.Object}
 		for _, e := range open {
 			if e.Deed == nil && identify(e.Ref) == identify(ref) && e.Left != nil {
 				last.Left = e.Left
 			}
 		}
-		out[ref] = last.target(live)
+		out[ref] = last.target(live[ref])
 	}
-	return out, errors.Join(errs...)
+	return out
+}
+
+// asked are the open undos that are asked for.
+func (j *Journal) asked(which func(Entry) bool) []Entry {
+	return slices.DeleteFunc(j.Open(), func(e Entry) bool { return !which(e) })
 }
 
 // Kept are the objects that were decided to be kept as they are.

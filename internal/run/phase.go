@@ -82,8 +82,8 @@ func (r *runner) phase(ctx context.Context, p *plan.Phase) error {
 	return r.replace(ctx)
 }
 
-// capture sends the access logs of all proxies to files of the phase, and those of the generators' own to them too. The files are made at once: an empty one says that
-// a proxy had no request, a missing one says nothing.
+// capture sends the access logs of all proxies to files of the phase, and those of the generators' own to them too. The files are made at
+// once: an empty one says that a proxy had no request, a missing one says nothing.
 func (r *runner) capture(phase string, to *crew) (mesh.Capture, error) {
 	if err := r.Record.WritePhaseProxies(phase, r.present()); err != nil {
 		return nil, err
