@@ -51,6 +51,7 @@ func (a *app) runAll(ctx context.Context, f *runFlags, names []string) error {
 		a.warn(p.Plan.Findings)
 	}
 	b := &batch{app: a, flags: f, config: a.config(&f.planFlags)}
+	b.config.Records = f.records.store
 	if err := a.bring(ctx, f, plans, &b.config); err != nil {
 		return err
 	}

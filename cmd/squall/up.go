@@ -171,7 +171,7 @@ func (a *app) serve(ctx context.Context, f *upFlags, st *meshState, p *plan.Plan
 		defer close(watched)
 		a.watchFailures(broken, cancel, env)
 	}()
-	objects, proxies, err := run.Deploy(broken, env, p, nil)
+	objects, proxies, err := run.Deploy(broken, env, p, run.With{})
 	if err != nil {
 		cancel(err)
 		<-watched

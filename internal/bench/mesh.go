@@ -87,7 +87,7 @@ func up(ctx context.Context, root, dir string, tools toolchain.Tools) (*bed, err
 }
 
 func (b *bed) deploy(ctx context.Context) (err error) {
-	if b.objects, b.proxies, err = run.Deploy(ctx, b.env, b.plan, nil); err != nil {
+	if b.objects, b.proxies, err = run.Deploy(ctx, b.env, b.plan, run.With{}); err != nil {
 		return err
 	}
 	for _, p := range b.proxies {

@@ -36,6 +36,11 @@ func (e *Expr) ReadsUsage() bool {
 	return slices.ContainsFunc(e.measures, func(m *measure) bool { return m.kind == mCPU || m.kind == mMemory })
 }
 
+// ReadsRecords says whether the statement is about interface-traffic records.
+func (e *Expr) ReadsRecords() bool {
+	return slices.ContainsFunc(e.measures, func(m *measure) bool { return m.kind == mRecorded || m.kind == mRecordedRatio })
+}
+
 // MinRequests is the number of requests below which the statement can be INCONCLUSIVE for want of requests alone,
 // because a percentile has no interval. It counts all requests, which a predicate only makes fewer.
 func (e *Expr) MinRequests() int64 {

@@ -6,7 +6,7 @@
 //	ratio(code == 503) in [0.1, 0.95] @95%
 //	overflow(httpbin) == count(code == 503)
 //	delta(p50) in [1.9s, 2.1s] @95%
-//	records(httpbin, version == "v2").count > 0
+//	access(httpbin, version == "v2").count > 0
 //
 // # Measures
 //
@@ -35,7 +35,7 @@
 //	proxy(POD or SERVICE).counter("NAME")   and .gauge("NAME")
 //	elsewhere("NAME")                       over all proxies but the client's
 //	elsewhere(HOST, "STAT", SUBSET)         cluster(…) over all proxies but the client's; SUBSET may be left out
-//	records(SERVICE, PRED).count            inbound entries of the service's pods
+//	access(SERVICE, PRED).count            inbound entries of the service's pods
 //	copies(SERVICE, PRED).count             those of them that mirrors sent beside their originals
 //	access(PRED).count                      outbound entries of the client's proxy
 //

@@ -44,7 +44,7 @@ func TestEffects(t *testing.T) {
 // What a proxy that ended counted and logged is not known; one that joined began at 0; one that stood still counted nothing.
 func TestProxiesOfAPart(t *testing.T) {
 	for stmt, want := range map[string]string{
-		`records(httpbin).count > 0`:                                            "the access log of httpbin-v1 is incomplete: its pod ended while the load ran",
+		`access(httpbin).count > 0`:                                             "the access log of httpbin-v1 is incomplete: its pod ended while the load ran",
 		`proxy(httpbin).counter("http.inbound_1.downstream_rq_total") > 0`:      "what httpbin-v1 counted is not known: its pod ended",
 		`elsewhere("http\\.inbound_1\\.downstream_rq_total") > 1`:               "what httpbin-v1 counted is not known: its pod ended",
 		`proxy("httpbin-v3").counter("http.inbound_1.downstream_rq_total") > 9`: "= 9",

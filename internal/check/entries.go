@@ -55,7 +55,7 @@ func (p *phase) ofEntries(m *measure, confidence float64) reading {
 	if t.unknown > 0 {
 		return absent(source, "not known of %s of %s entries: %s", thousands(t.unknown), thousands(t.n), t.why)
 	}
-	if m.kind == mRecordsRatio {
+	if m.kind == mEntriesRatio {
 		r := t.share("entry", confidence)
 		r.source = source
 		return r

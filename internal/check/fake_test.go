@@ -20,6 +20,7 @@ type memory struct {
 	files   map[string]any
 	usage   map[string][]record.PodUsage
 	effects map[string][]record.Effect
+	traffic map[string]record.Traffic
 }
 
 var _ Reader = (*memory)(nil)
@@ -87,6 +88,14 @@ func (m *memory) Effects(phase string) ([]record.Effect, error) {
 		return nil, absentFile("effects.json")
 	}
 	return e, nil
+}
+
+func (m *memory) Traffic(phase string) (record.Traffic, error) {
+	t, ok := m.traffic[phase]
+	if !ok {
+		return t, absentFile("traffic.json")
+	}
+	return t, nil
 }
 
 func (m *memory) Load(phase string) (record.Load, error) {

@@ -55,7 +55,7 @@ func TestFinds(t *testing.T) {
 		`count(found(code)) == 1`:                   "a name of the load's find in quotes",
 		`count(found("")) == 1`:                     "a name of the load's find in quotes",
 		`count(occurrences("a")) == 1`:              "is a int, not a condition",
-		`records(httpbin, found("a")).count == 1`:   "found and occurrences are known of the client's requests, not of access log entries",
+		`access(httpbin, found("a")).count == 1`:    "found and occurrences are known of the client's requests, not of access log entries",
 		`ratio(found("a")) >= 1 && found("b") == 1`: `found is known of one request`,
 		`count(latency > 1s && foun("a")) == 1`:     `did you mean found?`,
 	} {
@@ -74,14 +74,14 @@ func TestShareOfEntries(t *testing.T) {
 		verdict Verdict
 		reason  string
 	}{
-		`records(httpbin, version == "v1").ratio in [0.7, 0.72]`:     {Pass, "= 71.43 % (100 of 140)"},
-		`records(httpbin, version == "v1").ratio in [60%, 80%] @95%`: {Pass, "100 of 140, wilson at 95 %"},
-		`records(httpbin, version == "v1").ratio > 70% @95%`:         {Inconclusive, "too few"},
-		`records(httpbin, version == "v1").ratio < 50% @95%`:         {Fail, ""},
-		`records(httpbin, code == 500).ratio < 1% @95%`:              {Inconclusive, "about 368 needed"},
-		`access(flag("UO")).ratio == 0.3`:                            {Pass, "60 of 200"},
-		`records(reviews, code == 200).ratio < 50%`:                  {Inconclusive, "no proxy belongs to reviews"},
-		`delta(records(httpbin, version == "v1").ratio) < 0`:         {Pass, ""},
+		`access(httpbin, version == "v1").ratio in [0.7, 0.72]`:     {Pass, "= 71.43 % (100 of 140)"},
+		`access(httpbin, version == "v1").ratio in [60%, 80%] @95%`: {Pass, "100 of 140, wilson at 95 %"},
+		`access(httpbin, version == "v1").ratio > 70% @95%`:         {Inconclusive, "too few"},
+		`access(httpbin, version == "v1").ratio < 50% @95%`:         {Fail, ""},
+		`access(httpbin, code == 500).ratio < 1% @95%`:              {Inconclusive, "about 368 needed"},
+		`access(flag("UO")).ratio == 0.3`:                           {Pass, "60 of 200"},
+		`access(reviews, code == 200).ratio < 50%`:                  {Inconclusive, "no proxy belongs to reviews"},
+		`delta(access(httpbin, version == "v1").ratio) < 0`:         {Pass, ""},
 	} {
 		if got := judge(t, breaker(), stmt); got.Verdict != want.verdict || !strings.Contains(got.Reason, want.reason) {
 			t.Errorf("%s = %v: %s, want %v: …%s…", stmt, got.Verdict, got.Reason, want.verdict, want.reason)
@@ -89,16 +89,16 @@ func TestShareOfEntries(t *testing.T) {
 	}
 	m := breaker()
 	m.access["breaker/"+server1], m.access["breaker/"+server2] = m.access["breaker/"+server1][:0], m.access["breaker/"+server2][:0]
-	got := judge(t, m, `records(httpbin, code == 500).ratio < 1%`)
+	got := judge(t, m, `access(httpbin, code == 500).ratio < 1%`)
 	if got.Verdict != Inconclusive || !strings.Contains(got.Reason, "no entry") {
 		t.Errorf("a share of no entries: %v: %s", got.Verdict, got.Reason)
 	}
 	for stmt, want := range map[string]string{
-		`records(httpbin).ratio > 0.5`:                  "say which of them",
-		`records(httpbin, code == 200).ratio > 50`:      "a share of 50 cannot be",
-		`records(httpbin, code == 200).ratio >= 0`:      "always holds",
-		`records(httpbin, code == 200).ratio >= 1 @95%`: "no number of requests can show",
-		`records(httpbin, code == 200).rate > 1`:        "records(…).count or records(…).ratio",
+		`access(httpbin).ratio > 0.5`:                  "say which of them",
+		`access(httpbin, code == 200).ratio > 50`:      "a share of 50 cannot be",
+		`access(httpbin, code == 200).ratio >= 0`:      "always holds",
+		`access(httpbin, code == 200).ratio >= 1 @95%`: "no number of requests can show",
+		`access(httpbin, code == 200).rate > 1`:        "access(…).count or access(…).ratio",
 	} {
 		if _, err := Compile(stmt, []string{"httpbin"}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want …%s…", stmt, err, want)

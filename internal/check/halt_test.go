@@ -22,7 +22,7 @@ func TestCompileHaltErrors(t *testing.T) {
 		`ratio(flag("UO")) > 0.5 for 5s`:          "flags is not known while the load runs",
 		`ratio(version == "v1") > 0.5 for 5s`:     "version is not known while the load runs",
 		"ratio(cod >= 500) > 0.99 for 5s":         "did you mean code or pod?",
-		"records(httpbin).count > 0 for 5s":       "is not known while the load runs",
+		"access(httpbin).count > 0 for 5s":        "is not known while the load runs",
 		"ratio(code >= 500) > 0.99 for 5s for 5s": "is not a duration",
 	} {
 		_, err := CompileHalt(stmt, services())

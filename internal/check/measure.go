@@ -23,9 +23,11 @@ const (
 	mLoad
 	mCounter
 	mGauge
-	mRecords
-	mRecordsRatio
+	mEntries
+	mEntriesRatio
 	mCopies
+	mRecorded
+	mRecordedRatio
 	mEffect
 	mCPU
 	mMemory
@@ -42,8 +44,8 @@ type measure struct {
 	// response says that times count from when a call was meant to start rather than from when it did.
 	response bool
 	q        float64 // mPercentile: in (0, 1)
-	field    string  // mLoad, mCPU, mMemory, mEffect
-	service  string  // of entries: inbound of this service's pods; "" is outbound of the client
+	field    string  // mLoad, mCPU, mMemory, mEffect, mRecorded
+	service  string  // of entries: inbound of this service's pods; "" is outbound of the client. Of records: the callee, or any
 	pods     podSet  // mCounter, mGauge
 	stat     statPattern
 }
@@ -66,20 +68,24 @@ func (m *measure) ofSamples() bool { return m.kind <= mMax }
 func (m *measure) estimated() bool { return m.isShare() || m.kind == mPercentile }
 
 // isShare says whether the measure is a share of requests or of entries.
-func (m *measure) isShare() bool { return m.kind == mRatio || m.kind == mRecordsRatio }
+func (m *measure) isShare() bool {
+	return m.kind == mRatio || m.kind == mEntriesRatio || m.kind == mRecordedRatio
+}
 
 // ofEntries says whether access logs are needed.
-func (m *measure) ofEntries() bool { return m.kind == mRecords || m.kind == mRecordsRatio }
+func (m *measure) ofEntries() bool { return m.kind == mEntries || m.kind == mEntriesRatio }
 
 // needsLatencies says whether all latencies are needed.
 func (m *measure) needsLatencies() bool { return m.kind == mPercentile }
 
 func (m *measure) unit() string {
 	switch m.kind {
-	case mCount, mRecords, mCopies:
+	case mCount, mEntries, mCopies:
 		return "requests"
-	case mRatio, mRecordsRatio:
+	case mRatio, mEntriesRatio, mRecordedRatio:
 		return ""
+	case mRecorded:
+		return recordedUnit(m.field)
 	case mRate:
 		return "1/s"
 	case mPercentile, mMean, mMin, mMax:
@@ -112,6 +118,18 @@ func (m *measure) unit() string {
 	default:
 		return "events"
 	}
+}
+
+func recordedUnit(field string) string {
+	switch field {
+	case "count":
+		return "requests"
+	case "rate":
+		return "1/s"
+	case "versions":
+		return "versions"
+	}
+	return "s"
 }
 
 func loadFields() []string {

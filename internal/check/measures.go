@@ -42,7 +42,7 @@ func (c *compiler) named(e ast.Expr) (*measure, error) {
 		}
 		return nil, c.errOn(e, hint, "%s alone is not a quantity", name)
 	}
-	for _, d := range []domain{ofSamples, ofAccess} {
+	for _, d := range []domain{ofSamples, ofAccess, ofRecorded} {
 		if _, ok := d.find(name); ok {
 			return nil, c.errOn(e, "write for example count("+name+" == …)", "%s is known of one request, so it belongs into a predicate", name)
 		}
@@ -67,7 +67,7 @@ func latencyMeasure(name string) (*measure, bool) {
 	return &measure{kind: mPercentile, q: q}, ok
 }
 
-// selected compiles load.count, count and ratio of records(…) and access(…), and copies(…).count.
+// selected compiles load.count, and the fields of access(…), copies(…) and records(…).
 func (c *compiler) selected(e ast.Expr) (*measure, error) {
 	sel := e.AsSelect()
 	of, field := sel.Operand(), sel.FieldName()
@@ -78,47 +78,52 @@ func (c *compiler) selected(e ast.Expr) (*measure, error) {
 		return &measure{kind: mLoad, field: field}, nil
 	}
 	if of.Kind() == ast.CallKind && !of.AsCall().IsMemberFunction() {
-		if name := of.AsCall().FunctionName(); name == "records" || name == "access" || name == "copies" {
-			if field == "ratio" && name == "copies" {
-				return nil, c.errOn(e, "write copies(…).count", "copies are no share of anything")
-			}
-			if field != "count" && field != "ratio" {
-				return nil, c.errOn(e, "write "+name+"(…).count or "+name+"(…).ratio", "%s has no %q", name, field)
-			}
-			m, err := c.entries(of)
-			if err == nil && field == "ratio" {
-				if m.pred == nil {
-					return nil, c.errOn(e, "say which of them", "all entries are a share of 1")
-				}
-				m.kind = mRecordsRatio
-			}
-			return m, err
+		switch of.AsCall().FunctionName() {
+		case "access", "copies":
+			return c.counted(e, of, field)
+		case "records":
+			return c.recorded(e, of, field)
 		}
 	}
-	return nil, c.errOn(e, "write load."+field+", records(…).count or access(…).count", "nothing here has a field %q", field)
+	return nil, c.errOn(e, "write load."+field+", access(…).count or records(…).count", "nothing here has a field %q", field)
 }
 
-// entries compiles records(SERVICE, PRED), copies(SERVICE, PRED) and access(PRED).
+// counted compiles count and ratio of access(…), and count of copies(…).
+func (c *compiler) counted(e, of ast.Expr, field string) (*measure, error) {
+	name := of.AsCall().FunctionName()
+	switch {
+	case field == "ratio" && name == "copies":
+		return nil, c.errOn(e, "write copies(…).count", "copies are no share of anything")
+	case field != "count" && field != "ratio":
+		hint := "write " + name + "(…).count or " + name + "(…).ratio"
+		if slices.Contains(recordedFields(), field) {
+			hint += "; records(…) has " + field
+		}
+		return nil, c.errOn(e, hint, "%s has no %q", name, field)
+	}
+	m, err := c.entries(of)
+	if err == nil && field == "ratio" {
+		if m.pred == nil {
+			return nil, c.errOn(e, "say which of them", "all entries are a share of 1")
+		}
+		m.kind = mEntriesRatio
+	}
+	return m, err
+}
+
+// entries compiles access(SERVICE, PRED), of which each may be left out, and copies(SERVICE, PRED).
 func (c *compiler) entries(e ast.Expr) (*measure, error) {
-	call := e.AsCall()
-	args, preds := call.Args(), 0
-	m := &measure{kind: mRecords}
-	name := call.FunctionName()
+	name := e.AsCall().FunctionName()
+	service, preds, err := c.serviceFirst(e)
+	if err != nil {
+		return nil, err
+	}
+	m := &measure{kind: mEntries, service: service}
 	if name == "copies" {
 		m.kind = mCopies
 	}
-	if name != "access" {
-		if len(args) < 1 || len(args) > 2 {
-			return nil, c.errOn(e, fmt.Sprintf("write %[1]s(httpbin) or %[1]s(httpbin, code == 200)", name), "%s takes a service and may take a predicate", name)
-		}
-		service, err := c.service(args[0], false)
-		if err != nil {
-			return nil, err
-		}
-		m.service, preds = service, 1
-	}
-	if len(args) > preds+1 {
-		return nil, c.errOn(e, "join conditions with &&", "%s takes one predicate", name)
+	if name == "copies" && preds == 0 || len(e.AsCall().Args()) > preds+1 {
+		return nil, c.errOn(e, fmt.Sprintf("write %[1]s(httpbin) or %[1]s(httpbin, code == 200); join conditions with &&", name), "%s takes a service and may take a predicate", name)
 	}
 	return m, c.withPredicate(m, e, ofAccess, preds)
 }

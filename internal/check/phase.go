@@ -19,6 +19,7 @@ type Records interface {
 	Load(phase string) (record.Load, error)
 	Usage(phase string, when record.When) ([]record.PodUsage, error)
 	Effects(phase string) ([]record.Effect, error)
+	Traffic(phase string) (record.Traffic, error)
 }
 
 // phase reads one phase's measures. All measures are wanted before the first is read, so that one pass over the
@@ -39,6 +40,10 @@ type phase struct {
 	sampled    bool
 	entries    map[string]*entrySet
 	stats      map[string]snapshot
+
+	recorded    record.Traffic
+	trafficErr  error
+	trafficRead bool
 }
 
 func newPhase(r Records, name, namespace string) *phase {
@@ -75,10 +80,12 @@ func (p *phase) read(m *measure, confidence float64) reading {
 		return p.ofEffects(m)
 	case mCounter, mGauge:
 		return p.ofStats(m)
-	case mRecords, mRecordsRatio:
+	case mEntries, mEntriesRatio:
 		return p.ofEntries(m, confidence)
 	case mCopies:
 		return p.ofCopies(m)
+	case mRecorded, mRecordedRatio:
+		return p.ofRecorded(m, confidence)
 	default:
 		return p.ofSamples(m, confidence)
 	}

@@ -102,12 +102,10 @@ func (c *compiler) celError(issues *cel.Issues, d domain, from, to int) error {
 		if m[1] == "finds" {
 			return c.errAt(at, "there are "+strings.Join(d.names(), ", "), "found and occurrences are known of %s, not of %s", ofSamples, d)
 		}
-		other := ofAccess
-		if d == ofAccess {
-			other = ofSamples
-		}
-		if _, ok := other.find(m[1]); ok {
-			return c.errAt(at, "there are "+strings.Join(d.names(), ", "), "%s is known of %s, not of %s", m[1], other, d)
+		for _, other := range []domain{ofSamples, ofAccess, ofRecorded} {
+			if _, ok := other.find(m[1]); ok {
+				return c.errAt(at, "there are "+strings.Join(d.names(), ", "), "%s is known of %s, not of %s", m[1], other, d)
+			}
 		}
 		return c.errAt(at, didYouMean(m[1], d.names()), "unknown name %q", m[1])
 	}
@@ -185,6 +183,9 @@ func (l *linter) pair(name, lit ast.Expr) {
 	if s, ok := lit.AsLiteral().Value().(string); ok {
 		if v.name == "error" && s != "" && !slices.Contains(errorKinds(), s) {
 			l.err = l.errAt(l.offset(lit), didYouMean(s, errorKinds()), "there is no error %q", s)
+		}
+		if sides := []string{"source", callee}; v.name == reporterVariable && !slices.Contains(sides, s) {
+			l.err = l.errAt(l.offset(lit), didYouMean(s, sides), "the reporter is the caller's proxy, source, or the callee's, destination")
 		}
 		return
 	}

@@ -73,7 +73,7 @@ func TestALoadThatIsNotWhole(t *testing.T) {
 	l := m.load["breaker"]
 	l.Lost = "worker squall-load-2 was lost: unexpected EOF"
 	m.load["breaker"] = l
-	for _, stmt := range []string{"count() == 1", "p50 > 1h", "load.count == 1", "overflow(httpbin) == 1", "records(httpbin).count == 1"} {
+	for _, stmt := range []string{"count() == 1", "p50 > 1h", "load.count == 1", "overflow(httpbin) == 1", "access(httpbin).count == 1"} {
 		if got := judge(t, m, stmt); got.Verdict != Inconclusive || !strings.Contains(got.Reason, l.Lost) {
 			t.Errorf("%s: %s, %s", stmt, got.Verdict, got.Reason)
 		}

@@ -59,6 +59,8 @@ const (
 	KindGate     Kind = "gate"     // whether the run went on after a stage, as the scenario expects
 	// KindPrediction is that a measure came out as the rules of the phase say.
 	KindPrediction Kind = "prediction"
+	// KindRecords is that the client, the proxies and the store of interface-traffic records tell of the same requests.
+	KindRecords Kind = "records"
 )
 
 // Outcome is one judged statement with its evidence.

@@ -154,6 +154,7 @@ func (j *runJudge) judgePhase(spec PhaseSpec, conditions []Outcome) PhaseResult 
 		}
 	}
 	p := j.book.phase(spec.Name)
+	res.Outcomes = append(res.Outcomes, p.reconcile()...)
 	if p.loadErr == nil && p.load.Interrupted != "" {
 		res.Outcomes = append(res.Outcomes, Outcome{
 			Kind: KindCheck, Phase: spec.Name, Name: "load", Reason: "the load was interrupted: " + p.load.Interrupted,

@@ -13,15 +13,13 @@ import (
 type domain int
 
 const (
-	ofSamples domain = iota // the client's requests
-	ofAccess                // access log entries
+	ofSamples  domain = iota // the client's requests
+	ofAccess                 // access log entries
+	ofRecorded               // interface-traffic records
 )
 
 func (d domain) String() string {
-	if d == ofAccess {
-		return "access log entries"
-	}
-	return "the client's requests"
+	return [...]string{"the client's requests", "access log entries", "interface-traffic records"}[d]
 }
 
 // variable is a name that a predicate may use.
@@ -42,6 +40,14 @@ func (d domain) variables() []variable {
 			{name: "route", typ: cel.StringType}, {name: "principal", typ: cel.StringType},
 			{name: "duration", typ: cel.DoubleType, time: true}, {name: "attempts", typ: cel.IntType},
 			{name: "details", typ: cel.StringType},
+		}
+	}
+	if d == ofRecorded {
+		return []variable{
+			{name: "code", typ: cel.IntType}, {name: "interface", typ: cel.StringType}, {name: "method", typ: cel.StringType},
+			{name: "version", typ: cel.StringType}, {name: "flags", typ: list}, {name: "failed", typ: cel.BoolType},
+			{name: "source", typ: cel.StringType}, {name: "service", typ: cel.StringType}, {name: "workload", typ: cel.StringType},
+			{name: "namespace", typ: cel.StringType}, {name: reporterVariable, typ: cel.StringType},
 		}
 	}
 	return []variable{

@@ -36,6 +36,8 @@ type Config struct {
 	Tools    toolchain.Tools
 	// Generator is what makes the calls of loads; "" is Squall itself.
 	Generator plan.Generator
+	// Records keeps the interface traffic of all runs, whatever their scenarios say; nil is as they say.
+	Records *RecordStore
 }
 
 // errLocalFortio is the reason why the local mesh has no other load generator.
@@ -143,8 +145,12 @@ func (c Config) Run(ctx context.Context, k *Compiled, progress run.Progress) (*O
 	if !isLocal(c.Env) {
 		where = &c.Cluster.Target
 	}
+	records, err := c.records(k, rec)
+	if err != nil {
+		return nil, err
+	}
 	runErr := run.Run(ctx, run.Options{
-		Cluster: where,
+		Cluster: where, Records: records,
 		Plan:    k.Plan, Env: env, Record: rec, Progress: progress, MeshDir: dir,
 		Manifest: record.Manifest{
 			RunID: k.RunID, Scenario: k.Scenario.Metadata.Name, File: k.Scenario.File, Env: c.Env, Seed: k.Scenario.Spec.Seed,

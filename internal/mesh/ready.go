@@ -141,11 +141,23 @@ func Proxies(ctx context.Context, o *Objects, client string, namespaces ...strin
 		}
 		out = append(out, record.Proxy{
 			Pod: p.Name, Namespace: p.Namespace, IP: p.Status.PodIP, Labels: p.Labels, Services: p.Services,
-			Client: p.Labels["app"] == client, Gateway: gateway,
+			Workload: WorkloadOf(p.Pod), Client: p.Labels["app"] == client, Gateway: gateway,
 		})
 	}
 	sort.Slice(out, func(i, j int) bool { return out[i].Pod < out[j].Pod })
 	return out, nil
+}
+
+// WorkloadOf names the workload that a pod is of: its Deployment, whose name a ReplicaSet bears with the template's hash.
+func WorkloadOf(p *corev1.Pod) string {
+	c := metav1.GetControllerOf(p)
+	if c == nil {
+		return p.Name
+	}
+	if hash := p.Labels["pod-template-hash"]; c.Kind == "ReplicaSet" && hash != "" {
+		return strings.TrimSuffix(c.Name, "-"+hash)
+	}
+	return c.Name
 }
 
 // Pod is a pod with the names of the services that select it.

@@ -107,7 +107,7 @@ func (p *printer) reached(name string, versions []string) {
 		return
 	}
 	defer p.reasons(func(n note) bool { return n.to == name || n.from == "" })()
-	p.count(fmt.Sprintf("records(%s).count", spelled(name)), total(name))
+	p.count(fmt.Sprintf("access(%s).count", spelled(name)), total(name))
 	split, sum, independent := map[string]float64{}, 0.0, true
 	for _, v := range versions {
 		e := p.expected(reached(name, v))
@@ -122,7 +122,7 @@ func (p *printer) reached(name string, versions []string) {
 		if v == "" || !independent && split[v] < sum-1e-12 {
 			continue
 		}
-		p.value(fmt.Sprintf("records(%s, version == %q).ratio", spelled(name), v), split[v]/sum, "")
+		p.value(fmt.Sprintf("access(%s, version == %q).ratio", spelled(name), v), split[v]/sum, "")
 	}
 }
 
@@ -166,7 +166,7 @@ func (p *printer) mirrors() {
 		mean := c.to.Share * forwarded
 		lo, hi := check.Accept(min(mean, 1), n, confidence)
 		p.because = fmt.Sprintf("%s: copies of %s of the requests that are forwarded", c.to.Ref, share(c.to.Share))
-		p.bounds(fmt.Sprintf("records(%s, version == %q).count", spelled(s.Name), w.Version()), float64(lo), float64(hi), "")
+		p.bounds(fmt.Sprintf("access(%s, version == %q).count", spelled(s.Name), w.Version()), float64(lo), float64(hi), "")
 	}
 }
 

@@ -111,43 +111,43 @@ func TestTutorial(t *testing.T) {
 		want  map[string]want
 		not   []string
 	}{
-		{"no rule", nil, ratings(100), map[string]want{"ratio(code == 200)": exactly(1), `ratio(version == "v1")`: exactly(1), "records(ratings).count": exactly(100)}, nil},
+		{"no rule", nil, ratings(100), map[string]want{"ratio(code == 200)": exactly(1), `ratio(version == "v1")`: exactly(1), "access(ratings).count": exactly(100)}, nil},
 		{"all to v1", []string{virtualService("reviews", toV("v1"))}, page(50), map[string]want{
-			"ratio(code == 200)": exactly(1), `records(reviews, version == "v1").ratio`: exactly(1), "records(reviews).count": exactly(50), "records(details).count": exactly(50),
-		}, []string{"records(ratings"}},
+			"ratio(code == 200)": exactly(1), `access(reviews, version == "v1").ratio`: exactly(1), "access(reviews).count": exactly(50), "access(details).count": exactly(50),
+		}, []string{"access(ratings"}},
 		{"round robin over versions, one caller", nil, page(90), map[string]want{
-			`records(reviews, version == "v1").ratio`: exactly(1. / 3), `records(reviews, version == "v3").ratio`: exactly(1. / 3),
+			`access(reviews, version == "v1").ratio`: exactly(1. / 3), `access(reviews, version == "v3").ratio`: exactly(1. / 3),
 		}, nil},
 		{"90 to 10", []string{virtualService("reviews", "\n  - route:\n    - {destination: {host: reviews, subset: v1}, weight: 90}\n    - {destination: {host: reviews, subset: v2}, weight: 10}\n")}, reviews(100),
 			map[string]want{`ratio(version == "v1")`: exactly(.9), `ratio(version == "v2")`: exactly(.1), "ratio(code == 200)": exactly(1)}, nil},
 		{"half to v3, behind the page", []string{virtualService("reviews", "\n  - route:\n    - {destination: {host: reviews, subset: v1}, weight: 50}\n    - {destination: {host: reviews, subset: v3}, weight: 50}\n")}, page(0),
-			map[string]want{`records(reviews, version == "v3").ratio`: exactly(.5), "ratio(code == 200)": exactly(1)}, []string{".count"}},
-		{"jason to v2", []string{virtualService("reviews", jasonV2)}, signedIn(page(10), "jason"), map[string]want{`records(reviews, version == "v2").ratio`: exactly(1), "records(ratings).count": exactly(10)}, nil},
-		{"others to v1", []string{virtualService("reviews", jasonV2)}, page(10), map[string]want{`records(reviews, version == "v1").ratio`: exactly(1)}, nil},
+			map[string]want{`access(reviews, version == "v3").ratio`: exactly(.5), "ratio(code == 200)": exactly(1)}, []string{".count"}},
+		{"jason to v2", []string{virtualService("reviews", jasonV2)}, signedIn(page(10), "jason"), map[string]want{`access(reviews, version == "v2").ratio`: exactly(1), "access(ratings).count": exactly(10)}, nil},
+		{"others to v1", []string{virtualService("reviews", jasonV2)}, page(10), map[string]want{`access(reviews, version == "v1").ratio`: exactly(1)}, nil},
 		{"jason's ratings are late: the page gives up twice", []string{virtualService("reviews", jasonV2), virtualService("ratings", jasonLate)}, signedIn(page(20), "jason"), map[string]want{
-			"ratio(code == 200)": exactly(1), "ratio(latency >= 5.99s)": exactly(1), `proxy(reviews).counter("fault\\.delays_injected")`: exactly(40), "records(reviews).count": exactly(40),
-		}, []string{"records(ratings"}},
+			"ratio(code == 200)": exactly(1), "ratio(latency >= 5.99s)": exactly(1), `proxy(reviews).counter("fault\\.delays_injected")`: exactly(40), "access(reviews).count": exactly(40),
+		}, []string{"access(ratings"}},
 		{"others are not late", []string{virtualService("reviews", jasonV2), virtualService("ratings", jasonLate)}, page(20), map[string]want{"ratio(code == 200)": exactly(1)}, []string{"latency", "counter"}},
 		{"a fault of the caller's route", []string{virtualService("ratings", "\n  - fault: {abort: {percentage: {value: 10}, httpStatus: 500}}\n    retries: {attempts: 3, retryOn: 5xx}\n    route: [{destination: {host: ratings}}]\n")}, ratings(1000),
 			map[string]want{"ratio(code == 500)": exactly(.1), `ratio(flag("FI"))`: exactly(.1), "ratio(code == 200)": exactly(.9)}, []string{"attempts"}},
 		{"delay and abort are drawn apart", []string{virtualService("ratings", "\n  - fault:\n      delay: {percent: 50, fixedDelay: 5s}\n      abort: {percentage: {value: 50}, httpStatus: 503}\n    route: [{destination: {host: ratings}}]\n")}, ratings(1000),
-			map[string]want{"ratio(code == 503)": exactly(.5), `ratio(flag("DI"))`: exactly(.5), "ratio(latency >= 4.99s)": exactly(.5), "records(ratings).count": between(430, 570)}, nil},
+			map[string]want{"ratio(code == 503)": exactly(.5), `ratio(flag("DI"))`: exactly(.5), "ratio(latency >= 4.99s)": exactly(.5), "access(ratings).count": between(430, 570)}, nil},
 		{"a timeout cuts off, twice", []string{
 			virtualService("reviews", "\n  - route: [{destination: {host: reviews, subset: v2}}]\n    timeout: 0.5s\n"),
 			virtualService("ratings", "\n  - fault: {delay: {percent: 100, fixedDelay: 2s}}\n    route: [{destination: {host: ratings, subset: v1}}]\n"),
-		}, page(40), map[string]want{"ratio(code == 200)": exactly(1), "ratio(latency >= 990ms)": exactly(1), "records(reviews).count": exactly(80)}, nil},
+		}, page(40), map[string]want{"ratio(code == 200)": exactly(1), "ratio(latency >= 990ms)": exactly(1), "access(reviews).count": exactly(80)}, nil},
 		{"a timeout is seen by who calls", []string{
 			virtualService("reviews", "\n  - route: [{destination: {host: reviews, subset: v2}}]\n    timeout: 0.5s\n"),
 			virtualService("ratings", "\n  - fault: {delay: {percent: 100, fixedDelay: 2s}}\n    route: [{destination: {host: ratings, subset: v1}}]\n"),
-		}, reviews(40), map[string]want{"ratio(code == 504)": exactly(1), `ratio(flag("UT"))`: exactly(1), "ratio(latency >= 490ms)": exactly(1)}, []string{"records(ratings"}},
+		}, reviews(40), map[string]want{"ratio(code == 504)": exactly(1), `ratio(flag("UT"))`: exactly(1), "ratio(latency >= 490ms)": exactly(1)}, []string{"access(ratings"}},
 		{"a header decides", []string{virtualService("reviews", jasonV2)}, with(reviews(10), func(r *oracle.Request) { r.Headers = map[string]string{"end-user": "jason"} }),
 			map[string]want{`ratio(version == "v2")`: exactly(1)}, nil},
 		{"a subset that is not there", []string{virtualService("reviews", toV("v9"))}, reviews(10), map[string]want{"ratio(code == 503)": exactly(1), `ratio(flag("NC"))`: exactly(1)}, nil},
 		{"no route fits", []string{virtualService("reviews", "\n  - match: [{uri: {prefix: /api/v2}}]\n    route: [{destination: {host: reviews}}]\n")}, reviews(10), map[string]want{"ratio(code == 404)": exactly(1)}, nil},
 		{"a copy of each", []string{virtualService("reviews", "\n  - route: [{destination: {host: reviews, subset: v1}}]\n    mirror: {host: reviews, subset: v2}\n    mirrorPercentage: {value: 100}\n")}, reviews(70),
-			map[string]want{`ratio(version == "v1")`: exactly(1), `records(reviews, version == "v2").count`: between(70, 70)}, nil},
+			map[string]want{`ratio(version == "v1")`: exactly(1), `access(reviews, version == "v2").count`: between(70, 70)}, nil},
 		{"the fault is one hop below", []string{virtualService("ratings", "\n  - fault: {abort: {percentage: {value: 100}, httpStatus: 503}}\n    route: [{destination: {host: ratings}}]\n"), virtualService("reviews", toV("v2"))}, page(200),
-			map[string]want{"ratio(code == 200)": exactly(1), `proxy(reviews).counter("fault\\.aborts_injected")`: exactly(200)}, []string{"records(ratings"}},
+			map[string]want{"ratio(code == 200)": exactly(1), `proxy(reviews).counter("fault\\.aborts_injected")`: exactly(200)}, []string{"access(ratings"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) { compare(t, oracle.Predict(bookinfo(t, tc.rules...), tc.req), tc.want, tc.not) })
 	}
@@ -205,7 +205,7 @@ spec: {selector: {istio: ingressgateway}, ports: [{name: http2, port: 80, target
 	}
 	m := func(more ...string) *rules.Model { return bookinfo(t, append(gateway, more...)...) }
 	compare(t, oracle.Predict(m(virtualService("reviews", toV("v3"))), ask("/productpage")), map[string]want{
-		"ratio(code == 200)": exactly(1), `records(reviews, version == "v3").ratio`: exactly(1), "records(ratings).count": exactly(60),
+		"ratio(code == 200)": exactly(1), `access(reviews, version == "v3").ratio`: exactly(1), "access(ratings).count": exactly(60),
 	}, []string{"flag", "istio-ingressgateway"})
 	compare(t, oracle.Predict(m(), ask("/nothing")), map[string]want{"ratio(code == 404)": exactly(1)}, []string{"records"})
 	compare(t, oracle.Predict(m(virtualService("productpage", "\n  - fault: {abort: {percentage: {value: 100}, httpStatus: 500}}\n    route: [{destination: {host: productpage}}]\n")), ask("/productpage")),
@@ -219,8 +219,8 @@ spec: {selector: {istio: ingressgateway}, ports: [{name: http2, port: 80, target
 
 func TestWhicheverPodAnswers(t *testing.T) {
 	p := oracle.Predict(bookinfo(t), with(page(90), func(r *oracle.Request) { r.Connections = 4 }))
-	compare(t, p, map[string]want{"ratio(code == 200)": exactly(1), "records(reviews).count": exactly(90), "records(details).count": exactly(90)},
-		[]string{"records(reviews, ", "records(ratings"})
+	compare(t, p, map[string]want{"ratio(code == 200)": exactly(1), "access(reviews).count": exactly(90), "access(details).count": exactly(90)},
+		[]string{"access(reviews, ", "access(ratings"})
 	if len(p.Unpredicted) != 1 || !strings.Contains(p.Unpredicted[0], "fewest requests under way") {
 		t.Error(p.Unpredicted)
 	}

@@ -47,7 +47,7 @@ func TestSharesSumToOne(t *testing.T) {
 					t.Fatalf("%s is no share", i)
 				}
 			}
-			if got := sum(p, "records(reviews, "); got > 0 && math.Abs(got-1) > 1e-9 {
+			if got := sum(p, "access(reviews, "); got > 0 && math.Abs(got-1) > 1e-9 {
 				t.Fatalf("versions sum to %v", got)
 			}
 		}
@@ -109,7 +109,7 @@ func TestOnError(t *testing.T) {
 		if got, _ := value(p, fmt.Sprintf("ratio(code == %d)", code)); got != 1 {
 			t.Errorf("%s: %v", onError, p.Items)
 		}
-		if _, called := value(p, "records(details).count"); called != (onError == "ok") {
+		if _, called := value(p, "access(details).count"); called != (onError == "ok") {
 			t.Errorf("%s: details is called: %v", onError, called)
 		}
 	}

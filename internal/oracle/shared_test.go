@@ -73,13 +73,13 @@ spec: {host: httpbin, subsets: [{name: v1, labels: {version: v1}}]}
 	m := httpbin(t, file(t, "../../fixtures/httpbin-v2/httpbin-v2.yaml"), canary, split)
 	request := oracle.Request{URL: "http://httpbin:8000/get", Caller: loader, Connections: 1, Requests: 1000}
 	p := oracle.Predict(m, request)
-	if n, _, _ := once(t, p, `records(httpbin).count`); n != 1000 {
+	if n, _, _ := once(t, p, `access(httpbin).count`); n != 1000 {
 		t.Errorf("%v of 1000 requests reach pods of httpbin", n)
 	}
-	if v, _, _ := once(t, p, `records(httpbin, version == "v2").ratio`); v != 0.25 {
+	if v, _, _ := once(t, p, `access(httpbin, version == "v2").ratio`); v != 0.25 {
 		t.Errorf("v2 gets %v of what reaches httpbin's pods", v)
 	}
-	if _, lo, hi := once(t, p, `records("httpbin-canary").count`); lo < 150 || hi > 350 || lo > 250 || hi < 250 {
+	if _, lo, hi := once(t, p, `access("httpbin-canary").count`); lo < 150 || hi > 350 || lo > 250 || hi < 250 {
 		t.Errorf("%v to %v of 1000 requests reach the canary", lo, hi)
 	}
 }
@@ -99,7 +99,7 @@ spec: {host: httpbin, subsets: [{name: v1, labels: {version: v1}}]}
 		file(t, "../../fixtures/httpbin-v2/httpbin-v2.yaml"), canary, mirror), rules.Options{}),
 		oracle.Request{URL: "http://httpbin:8000/get", Caller: loader, Connections: 1, Requests: 1000})
 	for _, i := range p.Items {
-		if i.Measure == "records(httpbin).count" || i.Measure == `records(httpbin, version == "v1").ratio` {
+		if i.Measure == "access(httpbin).count" || i.Measure == `access(httpbin, version == "v1").ratio` {
 			t.Errorf("%v is predicted, and copies are among httpbin's records too", i)
 		}
 	}

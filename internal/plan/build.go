@@ -73,6 +73,7 @@ func Build(s *scenario.Scenario, opts Options) (*Plan, error) {
 	for i := range s.Spec.Stages {
 		b.stage(i)
 	}
+	b.records()
 	b.narrowMarks()
 	if b.plan.Recovery != nil {
 		again := b.plan.Spec.Phases[0]
@@ -364,6 +365,7 @@ func (b *builder) checks(phase string, list []scenario.Text, spec load.Spec, kno
 			b.finding(lint.TooFew(t.At(1), t.Value, spec.Requests, enough))
 		}
 		b.plan.ReadsUsage = b.plan.ReadsUsage || e.ReadsUsage()
+		b.plan.ReadsRecords = b.plan.ReadsRecords || e.ReadsRecords()
 		b.finds(t, e, spec, known)
 		if known && e.NeedsSchedule() && b.opts.Generator == Fortio {
 			b.errs = append(b.errs, scenario.Problem{

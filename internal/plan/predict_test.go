@@ -12,11 +12,11 @@ func TestMeasurable(t *testing.T) {
 	one := 1.0
 	m := &rules.Model{Services: []*rules.Service{{Name: "near"}, {Name: "far"}}}
 	for measure, want := range map[string]struct{ predicted, unpredicted, bug bool }{
-		"ratio(code == 200)":     {predicted: true},
-		"records(near).count":    {predicted: true},
-		"records(far).count":     {unpredicted: true},
-		"records(nowhere).count": {bug: true},
-		"ratio(kode == 200)":     {bug: true},
+		"ratio(code == 200)":    {predicted: true},
+		"access(near).count":    {predicted: true},
+		"access(far).count":     {unpredicted: true},
+		"access(nowhere).count": {bug: true},
+		"ratio(kode == 200)":    {bug: true},
 	} {
 		var judged check.PhaseSpec
 		err := measurable([]check.Prediction{{Measure: measure, Value: &one}}, m, []string{"near"}, &judged)

@@ -50,6 +50,10 @@ type Plan struct {
 	Spec check.Spec
 	// ReadsUsage says that checks are about what pods use.
 	ReadsUsage bool
+	// ReadsRecords says that checks are about interface traffic.
+	ReadsRecords bool
+	// Records is how interface traffic is recorded; nil is not at all.
+	Records *Records
 }
 
 // UsesGatewayAPI says whether objects of the Gateway API are deployed or changed.

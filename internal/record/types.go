@@ -12,6 +12,8 @@
 //	objects.json                      Object: a list of what the run created, changed and restored
 //	phases/PHASE/proxies.json         Proxy: those that were there while the phase's load ran
 //	phases/PHASE/effects.json         Effect: what steps did to the pods of workloads
+//	phases/PHASE/traffic.json         Traffic: what the store of interface-traffic records has
+//	records.db                        that store, where it is SQLite
 //	phases/PHASE/load.json            Load: what was asked and what was achieved
 //	phases/PHASE/requests.ndjson      Request: one line a call, as the client saw it
 //	phases/PHASE/access/POD.ndjson    Access: one line an access log entry of that pod's proxy
@@ -129,9 +131,10 @@ type Proxy struct {
 	Namespace string            `json:"namespace"`
 	IP        string            `json:"ip"`
 	Labels    map[string]string `json:"labels"`
-	Services  []string          `json:"services"`          // short names of the services whose selector matches the pod
-	Client    bool              `json:"client"`            // the load generator's own
-	Gateway   bool              `json:"gateway,omitempty"` // the pod is nothing but a proxy: a gateway
+	Services  []string          `json:"services"`           // short names of the services whose selector matches the pod
+	Workload  string            `json:"workload,omitempty"` // the Deployment that it is of
+	Client    bool              `json:"client"`             // the load generator's own
+	Gateway   bool              `json:"gateway,omitempty"`  // the pod is nothing but a proxy: a gateway
 	// The rest is about one phase. Joined is that the proxy started while the load ran, with counters from 0. Ended is why it did not
 	// last as long as the load, so that what it counted and logged is not known. Held is why it stood still all the time, so
 	// that it counted and logged nothing.

@@ -32,7 +32,7 @@ func TestFormat(t *testing.T) {
 		{measureValue(check.Measure{Value: ptr(0.051)}, "< 5%"), "5.1 %"},
 		{measureValue(check.Measure{Value: ptr(0.051)}, "< 0.05"), "0.051"},
 		{measureValue(check.Measure{Expr: "ratio(code == 200)", Value: ptr(0.4533333)}, "> 0.4"), "45.33 %"},
-		{measureValue(check.Measure{Expr: `delta(records(a, code == 200).ratio)`, Value: ptr(0.25)}, "> 0.4"), "25 %"},
+		{measureValue(check.Measure{Expr: `delta(access(a, code == 200).ratio)`, Value: ptr(0.25)}, "> 0.4"), "25 %"},
 		{measureValue(check.Measure{Expr: "memory(httpbin)", Unit: "MiB", Value: ptr(64.25)}, "< 1GiB"), "64.25 MiB"},
 		{measureValue(check.Measure{Expr: "rate()", Unit: "1/s", Value: ptr(99.999)}, "> 90"), "100/s"},
 		{measureInterval(check.Measure{Lo: ptr(1), Hi: ptr(1)}, ""), ""},

@@ -20,7 +20,7 @@ func (r *runner) deploy(ctx context.Context) error {
 	if shared, ok := r.Env.(mesh.Shared); ok {
 		noter = notes{r, shared}
 	}
-	objects, proxies, err := Deploy(ctx, r.Env, r.Plan, noter)
+	objects, proxies, err := Deploy(ctx, r.Env, r.Plan, With{Note: noter, Instruments: r.collect})
 	r.objects = objects
 	if err != nil {
 		return err

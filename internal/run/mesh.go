@@ -15,10 +15,11 @@ import (
 // Deploy brings a mesh up with the plan's namespaces and fixtures, and waits until every workload serves and every proxy knows
 // them. The proxies are those of the plan's namespaces. What was made until an error stays: the caller ends env. The objects are
 // nil when nothing was sent to the API yet.
-func Deploy(ctx context.Context, env mesh.Env, p *plan.Plan, note Noter) (*mesh.Objects, []record.Proxy, error) {
+func Deploy(ctx context.Context, env mesh.Env, p *plan.Plan, with With) (*mesh.Objects, []record.Proxy, error) {
 	if err := env.Up(ctx); err != nil {
 		return nil, nil, fmt.Errorf("mesh: %w", err)
 	}
+	note := with.Note
 	objects, err := mesh.NewObjects(env.REST())
 	if err != nil {
 		return nil, nil, err
@@ -49,6 +50,13 @@ func Deploy(ctx context.Context, env mesh.Env, p *plan.Plan, note Noter) (*mesh.
 	fixtures, err := prepare(env, p)
 	if err != nil {
 		return objects, nil, err
+	}
+	if with.Instruments != nil {
+		more, err := with.Instruments(ctx)
+		if err != nil {
+			return objects, nil, err
+		}
+		fixtures = slices.Concat(more, fixtures)
 	}
 	for _, o := range fixtures {
 		if err := d.apply(ctx, o, false); err != nil {
@@ -81,6 +89,13 @@ type deployment struct {
 	objects *mesh.Objects
 	shared  mesh.Shared // nil when the mesh ends with the run
 	note    Noter
+}
+
+// With is what a deployment may have beside the plan.
+type With struct {
+	Note Noter // may be nil
+	// Instruments makes objects that are to be there before the fixtures, once the mesh is up; nil is none.
+	Instruments func(ctx context.Context) ([]*unstructured.Unstructured, error)
 }
 
 // Noter is told what is going to be changed; nil is nobody.

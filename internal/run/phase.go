@@ -57,10 +57,12 @@ func (r *runner) phase(ctx context.Context, p *plan.Phase) error {
 		return errors.Join(err, requests.Close())
 	}
 	before := r.present()
+	r.recorder.stage(p.Name)
 	result, loadErr := r.load(ctx, p, func(ctx context.Context, out load.Output) (record.Load, error) { return crew.run(ctx, spec, out) }, requests)
 	gather, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), gatherWithin, fmt.Errorf("not within %s", gatherWithin))
 	defer cancel()
 	incomplete := errors.Join(r.usage(gather, p.Name, record.After), r.snapshot(gather, p.Name, record.After), capture.Stop())
+	r.recorder.stage("")
 	if result == nil {
 		return errors.Join(loadErr, incomplete) // no load: that is not a load of 0 requests
 	}
@@ -73,7 +75,7 @@ func (r *runner) phase(ctx context.Context, p *plan.Phase) error {
 		result.Complete = incomplete.Error()
 		r.event(record.Event{Phase: p.Name, Kind: "error", Text: incomplete.Error()})
 	}
-	told := errors.Join(r.partings(p, before), r.effects(gather, p))
+	told := errors.Join(r.partings(p, before), r.effects(gather, p), r.recorder.save(ctx, r.Record, p.Name))
 	r.dismiss(*result)
 	err = errors.Join(loadErr, told, r.Record.WriteLoad(p.Name, *result), r.unchanged(gather), r.sameProxies(gather))
 	if err != nil || !result.HasLost() {
@@ -118,7 +120,9 @@ func (r *runner) snapshot(ctx context.Context, phase string, when record.When) e
 			errs = append(errs, err)
 			continue
 		}
-		errs = append(errs, r.Record.WriteStats(phase, p.Pod, when, stats), r.Env.AwaitAccess(ctx, p.Pod, mesh.LoggedRequests(stats)))
+		finished := mesh.LoggedRequests(stats)
+		errs = append(errs, r.Record.WriteStats(phase, p.Pod, when, stats), r.Env.AwaitAccess(ctx, p.Pod, finished))
+		r.recorder.await(ctx, p.Pod, finished)
 	}
 	return errors.Join(errs...)
 }

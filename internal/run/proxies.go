@@ -42,7 +42,7 @@ func (r *runner) enlist(ctx context.Context, proxies []record.Proxy) error {
 	}
 	configs, err := mesh.Configs(ctx, r.Env, proxies)
 	r.configs = configs
-	return err
+	return errors.Join(err, r.acquaint(ctx))
 }
 
 // startOf is when the pod's proxy started, to within a second.

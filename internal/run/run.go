@@ -19,6 +19,7 @@ import (
 	"squall/internal/mesh"
 	"squall/internal/plan"
 	"squall/internal/record"
+	"squall/internal/traffic/collect"
 )
 
 // Times that bound what ought to be quick. They are limits, not waits.
@@ -55,6 +56,8 @@ type Options struct {
 	MeshDir string
 	// Cluster is where the mesh is, nil when it ends with the run.
 	Cluster *mesh.Target
+	// Records says where interface traffic goes; nil is that none is collected.
+	Records *collect.Options
 }
 
 // SignalError is the cause of a context that a signal ended.
@@ -77,12 +80,13 @@ func (e *meshError) Unwrap() error { return e.err }
 // runner is one run under way.
 type runner struct {
 	Options
-	base    time.Time
-	man     record.Manifest
-	events  *record.EventLog
-	objects *mesh.Objects
-	journal *Journal
-	mirror  *mirror // nil when the mesh ends with the run
+	base     time.Time
+	man      record.Manifest
+	events   *record.EventLog
+	objects  *mesh.Objects
+	journal  *Journal
+	mirror   *mirror // nil when the mesh ends with the run
+	recorder *recorder
 
 	proxies   []record.Proxy  // as they are now
 	silent    []record.Proxy  // those that cannot be asked, until the rollback
@@ -213,7 +217,7 @@ func (r *runner) down(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackWithin)
 	defer cancel()
 	r.takeDown(ctx)
-	return r.Env.Down(ctx)
+	return errors.Join(r.Env.Down(ctx), r.endRecords(ctx))
 }
 
 func (r *runner) since() float64 { return time.Since(r.base).Seconds() }

@@ -62,6 +62,8 @@ type Spec struct {
 	Images map[string]string `json:"images,omitempty"`
 	Mesh   Mesh              `json:"mesh,omitzero"`
 	Client Client            `json:"client,omitzero"`
+	// Records is how interface traffic is recorded. It is recorded when this is there or a check reads records(…).
+	Records *Records `json:"records,omitempty"`
 	// Timeout bounds the whole run without its rollback. Default 5m.
 	Timeout Duration `json:"timeout,omitzero"`
 	// Seed makes the run's random choices repeatable. Default 1.

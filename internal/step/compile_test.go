@@ -216,7 +216,7 @@ func TestPlaintextCaller(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `records("httpbin").count == 0 && count(error == "reset") + count(error == "eof") > 0`
+	want := `access("httpbin").count == 0 && count(error == "reset") + count(error == "eof") > 0`
 	if got := compiled.Proofs[0].Expr; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}

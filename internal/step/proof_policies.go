@@ -42,7 +42,7 @@ func (c *compiler) proveMode(mode string, workload map[string]string) []Proof {
 func arrived(services []string, predicate string) string {
 	parts := make([]string, len(services))
 	for i, name := range services {
-		parts[i] = fmt.Sprintf("records(%q%s).count", name, predicate)
+		parts[i] = fmt.Sprintf("access(%q%s).count", name, predicate)
 	}
 	return strings.Join(parts, " + ")
 }

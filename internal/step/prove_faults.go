@@ -172,7 +172,7 @@ func proveScale(c *compiler, s scenario.Step) []Proof {
 			fmt.Sprintf(" && elsewhere(%q, \"upstream_cx_none_healthy\") > 0", c.called(h))}}
 	case replicasOf(u) == 0 && version != "" && !c.opts.Midway && c.isOnly(u, h, version):
 		return []Proof{{s.String(), text + ", and " + version + " gets no request while others do", expr +
-			fmt.Sprintf(" && records(%q, version == %q).count == 0 && records(%q).count > 0", h.Short, version, h.Short)}}
+			fmt.Sprintf(" && access(%q, version == %q).count == 0 && access(%q).count > 0", h.Short, version, h.Short)}}
 	}
 	return []Proof{{s.String(), text, expr}}
 }

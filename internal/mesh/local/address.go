@@ -32,6 +32,7 @@ const (
 	monitoringPort = 15014
 	adminPort      = 15000
 	statusPort     = 15021
+	recordsPort    = 15017
 
 	firstBlock, lastBlock = 17, 250
 	podsFrom, callsFrom   = 16, 64 // third byte of the first pod address and of the first address for calls
@@ -69,7 +70,7 @@ func claimBlock(ctx context.Context, n byte) (_ *block, err error) {
 	if b.lock, err = b.listen(ctx, lockPort); err != nil {
 		return nil, err
 	}
-	for _, port := range []int{xdsPort, xdsTLSPort, debugPort, monitoringPort} {
+	for _, port := range []int{xdsPort, xdsTLSPort, debugPort, monitoringPort, recordsPort} {
 		l, err := b.listen(ctx, port)
 		if err != nil {
 			return nil, err

@@ -16,7 +16,8 @@ type batch struct {
 	of         *node
 	run, stage string
 	records    []traffic.Record
-	left       int // entries that are neither handed over nor ignored
+	left       int   // entries that are neither handed over nor ignored
+	http       int64 // of the records, those of requests
 }
 
 func (b *batch) ignore(reason string) {
@@ -32,6 +33,9 @@ func (b *batch) add(ctx context.Context, r *traffic.Record, c *datav3.AccessLogC
 
 func (b *batch) prepared(ctx context.Context, r *traffic.Record, stream string) error {
 	r.Run, r.Stage = b.run, b.stage
+	if r.Method != "" || r.Path != "" { // of a method that HTTP does not define, Envoy tells none
+		b.http++
+	}
 	b.s.opts.Prepare.Prepare(r, b.of.id, stream)
 	if b.records = append(b.records, *r); len(b.records) >= putAtOnce {
 		return b.flush(ctx)
@@ -51,6 +55,8 @@ func (b *batch) flush(ctx context.Context) error {
 	n := len(b.records)
 	b.left -= n
 	b.s.count(func(c *Counts) { c.Records += uint64(n) })
+	b.s.arrived.add(b.of.self.Pod, b.http)
+	b.http = 0
 	clear(b.records)
 	b.records = b.records[:0]
 	return nil

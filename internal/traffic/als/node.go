@@ -78,9 +78,13 @@ func cutLast(s string, at byte) (before, after string) {
 
 // place says who called whom.
 func (n *node) place(r *traffic.Record, c *datav3.AccessLogCommon) {
+	remote := c.GetDownstreamDirectRemoteAddress() // who connected, whatever a header says
+	if remote == nil {
+		remote = c.GetDownstreamRemoteAddress()
+	}
 	n.ends(r, hop{
 		local: ip(c.GetDownstreamLocalAddress()), localAddress: address(c.GetDownstreamLocalAddress()),
-		remote: ip(c.GetDownstreamRemoteAddress()), remoteAddress: address(c.GetDownstreamRemoteAddress()),
+		remote: ip(remote), remoteAddress: address(remote),
 		upstream: ip(c.GetUpstreamRemoteAddress()), upstreamAddress: address(c.GetUpstreamRemoteAddress()),
 	})
 }
@@ -115,7 +119,8 @@ func (n *node) ends(r *traffic.Record, h hop) {
 	if namespace, service := serviceOf(r.Cluster); service != "" {
 		r.Destination.Namespace, r.Destination.Service = namespace, service
 	} else if r.Destination.Service == "" {
-		for _, host := range []string{h.local, bare(r.Authority)} {
+		// Of a request that a filter answered, such as one of faults, Envoy tells no cluster. A name without a namespace is of the caller's.
+		for _, host := range []string{h.local, bare(r.Authority), bare(r.Authority) + "." + n.self.Namespace} {
 			if namespace, name, ok := n.peers.Service(host); ok {
 				r.Destination.Namespace, r.Destination.Service = namespace, name
 				break

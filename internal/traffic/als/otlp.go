@@ -39,7 +39,7 @@ func LogLabels() map[string]string {
 		attrFirstByte: "%COMMON_DURATION(DS_RX_BEG:DS_TX_BEG:ns)%", attrReceived: "%BYTES_RECEIVED%", attrSent: "%BYTES_SENT%",
 		attrAttempts: "%UPSTREAM_REQUEST_ATTEMPT_COUNT%", attrRequestID: "%REQ(X-REQUEST-ID)%", attrTraceparent: "%REQ(TRACEPARENT)%", attrAgent: "%REQ(USER-AGENT)%",
 		attrStream: "%STREAM_ID%", attrPrincipal: "%DOWNSTREAM_PEER_URI_SAN%", attrRoute: "%ROUTE_NAME%", attrCluster: "%UPSTREAM_CLUSTER%",
-		attrUpstreamHost: "%UPSTREAM_HOST%", attrLocal: "%DOWNSTREAM_LOCAL_ADDRESS%", attrRemote: "%DOWNSTREAM_REMOTE_ADDRESS%", attrType: "%ACCESS_LOG_TYPE%",
+		attrUpstreamHost: "%UPSTREAM_HOST%", attrLocal: "%DOWNSTREAM_LOCAL_ADDRESS%", attrRemote: "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%", attrType: "%ACCESS_LOG_TYPE%",
 	}
 }
 

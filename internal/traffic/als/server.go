@@ -67,8 +67,9 @@ type Counts struct {
 
 // Server is the service.
 type Server struct {
-	opts Options
-	slot chan struct{}
+	opts    Options
+	slot    chan struct{}
+	arrived *arrivals
 
 	mu     sync.Mutex
 	counts Counts
@@ -81,7 +82,7 @@ func New(opts Options) *Server {
 	if opts.Phase == nil {
 		opts.Phase = func() (string, string) { return "", "" }
 	}
-	return &Server{opts: opts, slot: make(chan struct{}, maxStreams), counts: Counts{Ignored: map[string]uint64{}}}
+	return &Server{opts: opts, slot: make(chan struct{}, maxStreams), arrived: newArrivals(), counts: Counts{Ignored: map[string]uint64{}}}
 }
 
 // Serve answers at a listener, without TLS, until ctx is done. It then waits 2 s for what is on its way; clients that never close are cut.

@@ -1,0 +1,168 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"squall/internal/mesh"
+	"squall/internal/record"
+	"squall/internal/traffic"
+	"squall/internal/traffic/collect"
+	"squall/internal/traffic/store"
+)
+
+// firstWithin is how long a proxy that was there before the run may take to send what it has kept; what does not come then was finished
+// before it was told to send.
+const firstWithin = 2 * time.Second
+
+// recorder takes the interface traffic of the run. A nil one takes none.
+type recorder struct {
+	*collect.Collector
+	stop   context.CancelFunc
+	served chan error
+	// base is how many requests a proxy had finished before it sent records, by pod.
+	base    map[string]int64
+	missing []error // of the phase: what did not come in time
+}
+
+// stage is what records that come from now on belong to.
+func (c *recorder) stage(name string) {
+	if c != nil {
+		c.Stage(name)
+	}
+}
+
+// collect begins to take the interface traffic, and returns the objects that make proxies send it.
+func (r *runner) collect(ctx context.Context) ([]*unstructured.Unstructured, error) {
+	if r.Options.Records == nil {
+		return nil, nil
+	}
+	env, ok := r.Env.(mesh.Recorder)
+	if !ok {
+		return nil, fmt.Errorf("the environment %s cannot collect interface traffic", r.Env.Name())
+	}
+	c, err := collect.Open(ctx, *r.Options.Records)
+	if err != nil {
+		return nil, err
+	}
+	rec := &recorder{Collector: c, served: make(chan error, 1), base: map[string]int64{}}
+	r.recorder = rec
+	l, objects, err := env.Records(ctx, r.Plan.ProxyNamespaces())
+	if err != nil {
+		return nil, fmt.Errorf("collect interface traffic: %w", err)
+	}
+	rec.serve(ctx, l)
+	return objects, nil
+}
+
+// serve takes streams until endRecords.
+func (c *recorder) serve(ctx context.Context, l net.Listener) {
+	ctx, c.stop = context.WithCancel(context.WithoutCancel(ctx))
+	go func() { c.served <- c.Serve(ctx, l) }()
+}
+
+// endRecords takes no more, and closes the store.
+func (r *runner) endRecords(ctx context.Context) error {
+	c := r.recorder
+	if c == nil {
+		return nil
+	}
+	var served error
+	if c.stop != nil {
+		c.stop()
+		served = <-c.served
+	}
+	return errors.Join(served, c.Close(ctx))
+}
+
+// acquaint tells the recorder who is who.
+func (r *runner) acquaint(ctx context.Context) error {
+	if r.recorder == nil {
+		return nil
+	}
+	pods := map[string]traffic.Workload{}
+	var services []collect.Service
+	for _, ns := range r.Plan.ProxyNamespaces() {
+		list, err := mesh.Pods(ctx, r.objects, ns)
+		if err != nil {
+			return err
+		}
+		for _, p := range list {
+			pods[p.Status.PodIP] = workloadOf(p)
+		}
+		found, err := r.objects.Kube.CoreV1().Services(ns).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return fmt.Errorf("services of %s: %w", ns, err)
+		}
+		for i := range found.Items {
+			s := &found.Items[i]
+			services = append(services, collect.Service{Namespace: ns, Name: s.Name, IPs: s.Spec.ClusterIPs})
+		}
+	}
+	r.recorder.Peers().Learn(pods, services)
+	return nil
+}
+
+// workloadOf is what a pod is called in records. Of a pod behind several services it is of the one with the name of its label app, or
+// else of the first.
+func workloadOf(p mesh.Pod) traffic.Workload {
+	w := traffic.Workload{Namespace: p.Namespace, Name: mesh.WorkloadOf(p.Pod), Version: p.Labels["version"], Pod: p.Name}
+	for _, s := range p.Services {
+		if w.Service == "" || s == p.Labels["app"] {
+			w.Service = s
+		}
+	}
+	return w
+}
+
+// await waits until a proxy has sent the records of the requests that it has finished. What does not come is noted for the phase.
+func (c *recorder) await(ctx context.Context, pod string, finished int64) {
+	if c == nil {
+		return
+	}
+	base, known := c.base[pod]
+	if !known {
+		first, cancel := context.WithTimeout(ctx, firstWithin)
+		defer cancel()
+		if c.AwaitArrived(first, pod, finished) != nil {
+			base = finished - c.Arrived(pod)
+		}
+		c.base[pod] = base
+	}
+	if err := c.AwaitArrived(ctx, pod, finished-base); err != nil {
+		c.missing = append(c.missing, err)
+	}
+}
+
+// save writes what the store has of a phase.
+func (c *recorder) save(ctx context.Context, to *record.Run, phase string) error {
+	if c == nil {
+		return nil
+	}
+	got, err := c.Read(ctx, phase)
+	out := record.Traffic{Store: got.Store, Complete: "ok", Received: got.Account.Received, Known: got.Account.Duplicates, Dropped: got.Account.Dropped}
+	if err = errors.Join(append(c.missing, err)...); err != nil {
+		out.Complete = err.Error()
+	}
+	c.missing = nil
+	for i := range got.Groups {
+		out.Groups = append(out.Groups, trafficGroup(&got.Groups[i]))
+	}
+	return to.WriteTraffic(phase, out)
+}
+
+func trafficGroup(g *store.Group) record.TrafficGroup {
+	s := &g.Summary
+	return record.TrafficGroup{
+		Reporter: string(g.Reporter), SourceNamespace: g.SourceNamespace, Source: g.Source, Namespace: g.Namespace, Service: g.Service,
+		Workload: g.Workload, Version: g.Version, Method: g.Method, Interface: g.Interface, Code: g.Code, Flags: g.Flags,
+		Records: int64(s.Records), Failed: int64(s.Errors), Sum: s.Sum.Seconds(), Min: s.Min.Seconds(), Max: s.Max.Seconds(), //nolint:gosec // numbers of requests
+		Buckets: s.AppendHistogram(nil),
+	}
+}

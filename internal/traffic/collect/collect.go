@@ -1,0 +1,138 @@
+// Package collect takes the interface traffic of one run: records come from the proxies, are completed by what the cluster knows of their
+// ends, and go to a store, from which they are read back for the run's record.
+package collect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"squall/internal/traffic"
+	"squall/internal/traffic/als"
+	"squall/internal/traffic/elastic"
+	"squall/internal/traffic/sqlite"
+	"squall/internal/traffic/store"
+)
+
+// flushWithin bounds how long the store may take for what a phase left; it may have to wait for its server.
+const flushWithin = 2 * time.Minute
+
+// Options say what is collected, and where it goes.
+type Options struct {
+	Run string // the run's id
+	// File is the store of SQLite. It is not used with Elastic.
+	File    string
+	Elastic *elastic.Config
+	// Interfaces are those that have a name; all others are learned.
+	Interfaces []traffic.Template
+}
+
+// Collector collects for one run.
+type Collector struct {
+	name   string
+	store  store.Store
+	server *als.Server
+	peers  *Peers
+
+	mu    sync.Mutex
+	run   string
+	stage string
+}
+
+// Open opens the store. Nothing is listened at yet.
+func Open(ctx context.Context, o Options) (*Collector, error) {
+	names, err := traffic.NewInterfaces(traffic.Caps{}, o.Interfaces...)
+	if err != nil {
+		return nil, err
+	}
+	redactor, err := traffic.NewRedactor(traffic.Rules{})
+	if err != nil {
+		return nil, err
+	}
+	c := &Collector{run: o.Run, peers: NewPeers()}
+	if c.store, c.name, err = openStore(ctx, o); err != nil {
+		return nil, err
+	}
+	c.server = als.New(als.Options{Sink: c.store, Prepare: traffic.NewPreparer(redactor, names, nil), Peers: c.peers, Phase: c.phase})
+	return c, nil
+}
+
+func openStore(ctx context.Context, o Options) (store.Store, string, error) {
+	if o.Elastic != nil {
+		s, err := elastic.Open(ctx, *o.Elastic)
+		return s, "Elasticsearch at " + o.Elastic.URLs[0], err
+	}
+	s, err := sqlite.Open(ctx, o.File)
+	return s, "SQLite", err
+}
+
+// Serve takes the proxies' entries at a listener until ctx is done.
+func (c *Collector) Serve(ctx context.Context, l net.Listener) error { return c.server.Serve(ctx, l) }
+
+// Peers is what the collector knows of the cluster, to be kept up to date.
+func (c *Collector) Peers() *Peers { return c.peers }
+
+// Stage names what records that come from now on belong to; empty is nothing that is judged.
+func (c *Collector) Stage(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stage = name
+}
+
+func (c *Collector) phase() (run, stage string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.run, c.stage
+}
+
+// Arrived is how many records of requests came of a pod's proxy.
+func (c *Collector) Arrived(pod string) int64 { return c.server.Arrived(pod) }
+
+// AwaitArrived waits until so many have come.
+func (c *Collector) AwaitArrived(ctx context.Context, pod string, want int64) error {
+	return c.server.AwaitArrived(ctx, pod, want)
+}
+
+// Read waits until the store has all that came, and sums up what it has of a stage. An error beside groups says why they are not whole.
+func (c *Collector) Read(ctx context.Context, stage string) (Phase, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, flushWithin, fmt.Errorf("not within %s", flushWithin))
+	defer cancel()
+	flushed := c.store.Flush(ctx)
+	out := Phase{Store: c.name, Account: c.store.Account()}
+	if flushed != nil {
+		return out, fmt.Errorf("the store of records (%s) has not taken all of them: %w", c.name, flushed)
+	}
+	var err error
+	out.Groups, err = c.store.Groups(ctx, store.Filter{Run: c.run, Stages: []string{stage}}, dimensions()...)
+	if err != nil {
+		err = fmt.Errorf("read records back from the store (%s): %w", c.name, err)
+	}
+	return out, err
+}
+
+// Phase is what the store has of one stage.
+type Phase struct {
+	Store   string
+	Account store.Account // of all stages so far
+	Groups  []store.Group
+}
+
+func dimensions() []store.Dimension {
+	return []store.Dimension{
+		store.ByReporter, store.BySource, store.ByService, store.ByWorkload, store.ByVersion, store.ByInterface, store.ByCode, store.ByFlags,
+	}
+}
+
+// Reader is the store.
+func (c *Collector) Reader() store.Reader { return c.store }
+
+// Close waits for what is pending until ctx is done, and closes the store.
+func (c *Collector) Close(ctx context.Context) error {
+	if err := c.store.Close(ctx); err != nil {
+		return errors.Join(fmt.Errorf("close the store of records (%s)", c.name), err)
+	}
+	return nil
+}
