@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"squall/internal/load/worker"
+	"squall/internal/relay"
 )
 
 // stopWithin is how long loads that are broken off have to say so.
@@ -40,6 +41,7 @@ func serve(ctx context.Context, args []string, out io.Writer) error {
 	host := flags.String("host", "127.0.0.1", "the address to listen at, where a port-forward arrives; beware of others: the worker calls whatever it is told to")
 	port := flags.Int("port", worker.Port, "the port to listen at; 0 is any that is free")
 	buffer := flags.Int("buffer", worker.DefaultBuffer>>20, "MiB of calls that are kept for a driver that takes them too slowly")
+	front := flags.String("relay", "", "an `ADDRESS` at which connections are taken for Squall, which takes them at the port: nothing is called then")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -52,6 +54,13 @@ func serve(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	fmt.Fprintln(out, "listening at", l.Addr())
+	if *front != "" {
+		callers, err := lc.Listen(ctx, "tcp", *front)
+		if err != nil {
+			return errors.Join(err, l.Close())
+		}
+		return relay.Serve(ctx, callers, l)
+	}
 	loads, end := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer end(nil)
 	srv := &http.Server{

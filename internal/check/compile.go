@@ -38,7 +38,9 @@ func (e *Expr) ReadsUsage() bool {
 
 // ReadsRecords says whether the statement is about interface-traffic records.
 func (e *Expr) ReadsRecords() bool {
-	return slices.ContainsFunc(e.measures, func(m *measure) bool { return m.kind == mRecorded || m.kind == mRecordedRatio })
+	return slices.ContainsFunc(e.measures, func(m *measure) bool {
+		return m.kind == mRecorded || m.kind == mRecordedRatio || m.kind == mOrigins
+	})
 }
 
 // MinRequests is the number of requests below which the statement can be INCONCLUSIVE for want of requests alone,

@@ -28,6 +28,7 @@ const (
 	mCopies
 	mRecorded
 	mRecordedRatio
+	mOrigins
 	mEffect
 	mCPU
 	mMemory
@@ -86,6 +87,8 @@ func (m *measure) unit() string {
 		return ""
 	case mRecorded:
 		return recordedUnit(m.field)
+	case mOrigins:
+		return "interfaces"
 	case mRate:
 		return "1/s"
 	case mPercentile, mMean, mMin, mMax:
@@ -161,7 +164,7 @@ func faultStats() map[string]string {
 func measureNames() []string {
 	names := []string{
 		"count", "ratio", "rate", "percentile", "mean", "min", "max", "load", "counter", "gauge", "cluster", "proxy",
-		"elsewhere", "records", "access", "copies", "delta", "abs", "cpu", "memory",
+		"elsewhere", "records", "origins", "access", "copies", "delta", "abs", "cpu", "memory",
 	}
 	for n := range percentileNames() {
 		names = append(names, n)

@@ -81,7 +81,7 @@ func (c *compiler) selected(e ast.Expr) (*measure, error) {
 		switch of.AsCall().FunctionName() {
 		case "access", "copies":
 			return c.counted(e, of, field)
-		case "records":
+		case "records", "origins":
 			return c.recorded(e, of, field)
 		}
 	}

@@ -86,6 +86,8 @@ func (p *phase) read(m *measure, confidence float64) reading {
 		return p.ofCopies(m)
 	case mRecorded, mRecordedRatio:
 		return p.ofRecorded(m, confidence)
+	case mOrigins:
+		return p.ofOrigins(m)
 	default:
 		return p.ofSamples(m, confidence)
 	}

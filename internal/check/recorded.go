@@ -10,6 +10,7 @@ import (
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/operators"
 
 	"squall/internal/record"
 	"squall/internal/traffic/store"
@@ -30,13 +31,19 @@ func recordedFields() []string {
 	return fields
 }
 
-// recorded compiles records(SERVICE, PRED).FIELD; service and predicate may be left out.
+// recorded compiles records(SERVICE, PRED).FIELD and origins(SERVICE, PRED).count; service and predicate may be left out.
 func (c *compiler) recorded(sel, of ast.Expr, field string) (*measure, error) {
-	if !slices.Contains(recordedFields(), field) {
-		return nil, c.errOn(sel, didYouMean(field, recordedFields()), "records has no %q", field)
-	}
+	name := of.AsCall().FunctionName()
 	m := &measure{kind: mRecorded, field: field}
-	if field == "ratio" {
+	switch {
+	case name == "origins":
+		m.kind = mOrigins
+		if field != "count" {
+			return nil, c.errOn(sel, "write origins(…).count", "origins has no %q", field)
+		}
+	case !slices.Contains(recordedFields(), field):
+		return nil, c.errOn(sel, didYouMean(field, recordedFields()), "records has no %q", field)
+	case field == "ratio":
 		m.kind = mRecordedRatio
 	}
 	m.q = percentileNames()[field]
@@ -46,7 +53,7 @@ func (c *compiler) recorded(sel, of ast.Expr, field string) (*measure, error) {
 	}
 	m.service = service
 	if len(of.AsCall().Args()) > preds+1 {
-		return nil, c.errOn(of, "join conditions with &&", "records takes a service and one predicate")
+		return nil, c.errOn(of, "join conditions with &&", "%s takes a service and one predicate", name)
 	}
 	if err := c.withPredicate(m, of, ofRecorded, preds); err != nil {
 		return nil, err
@@ -60,7 +67,16 @@ func (c *compiler) recorded(sel, of ast.Expr, field string) (*measure, error) {
 // serviceFirst reads the service that a call's arguments may begin with, and returns how many arguments that takes.
 func (c *compiler) serviceFirst(call ast.Expr) (service string, n int, err error) {
 	args := call.AsCall().Args()
-	if len(args) == 0 || args[0].Kind() != ast.IdentKind && args[0].Kind() != ast.LiteralKind {
+	if len(args) == 0 {
+		return "", 0, nil
+	}
+	switch first := args[0]; first.Kind() {
+	case ast.IdentKind, ast.LiteralKind:
+	case ast.CallKind:
+		if first.AsCall().FunctionName() != operators.Subtract { // a-b is a name that lacks its quotes
+			return "", 0, nil
+		}
+	default:
 		return "", 0, nil
 	}
 	service, err = c.service(args[0], false)
@@ -82,7 +98,7 @@ func (v *recordedVars) ResolveName(name string) (any, bool) {
 		return v.g.Failed > 0, true
 	case "flags":
 		return splitFlags(v.g.Flags), true
-	case "namespace":
+	case "serviceNamespace":
 		return v.g.Namespace, true
 	}
 	text := map[string]string{
@@ -102,30 +118,67 @@ func (p *phase) traffic() (record.Traffic, error) {
 	return p.recorded, p.trafficErr
 }
 
-// ofRecorded sums up the records that match.
-func (p *phase) ofRecorded(m *measure, confidence float64) reading {
+// whole is what the store held of the phase, when that is all there was; else a reading says why not.
+func (p *phase) whole(service string) (record.Traffic, reading, bool) {
 	t, err := p.traffic()
 	source := "records"
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return absent(source, "the run collected no records")
+		return t, absent(source, "the run collected no records"), false
 	case err != nil:
-		return absent(source, "the records cannot be read: %v", err)
+		return t, absent(source, "the records cannot be read: %v", err), false
 	}
 	source = "records in " + t.Store
 	if t.Complete != "ok" {
-		return absent(source, "they are incomplete: %s", t.Complete)
+		return t, absent(source, "they are incomplete: %s", t.Complete), false
 	}
-	if why := p.unrecorded(m.service); why != "" {
-		return absent(source, "%s", why)
+	if why := dropped(t); why != "" {
+		return t, absent(source, "the store dropped some: %s", why), false
+	}
+	if why := p.unrecorded(service); why != "" {
+		return t, absent(source, "%s", why), false
+	}
+	return t, reading{source: source}, true
+}
+
+// ofRecorded sums up the records that match.
+func (p *phase) ofRecorded(m *measure, confidence float64) reading {
+	t, out, ok := p.whole(m.service)
+	if !ok {
+		return out
 	}
 	n, sum, err := p.sumUp(m, t.Groups)
 	if err != nil {
-		return absent(source, "%v", err)
+		return absent(out.source, "%v", err)
 	}
 	r := sum.reading(m, n, p.load.Seconds, confidence)
-	r.source = source
+	r.source = out.source
 	return r
+}
+
+// ofOrigins counts the origins of failures that match.
+func (p *phase) ofOrigins(m *measure) reading {
+	t, out, ok := p.whole(m.service)
+	if !ok {
+		return out
+	}
+	n, all := 0, origins(t.Groups)
+	for _, o := range all {
+		if m.service != "" && (o.Service != m.service || o.Namespace != p.namespace) {
+			continue
+		}
+		for _, caller := range o.Callers {
+			v, err := m.pred.holds(&recordedVars{o.group(caller)})
+			if err != nil {
+				return absent(out.source, "%v", err)
+			}
+			if v == Pass {
+				n++
+				break
+			}
+		}
+	}
+	return exact(float64(n), int64(len(all)), out.source)
 }
 
 // unrecorded says why a service has no records of its own though its pods were called: each record is of one service.

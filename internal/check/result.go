@@ -101,6 +101,8 @@ type PhaseResult struct {
 	Verdict  Verdict   `json:"verdict"`
 	Reason   string    `json:"reason"`
 	Outcomes []Outcome `json:"outcomes"`
+	// Origins are where requests of the phase began to fail, the worst first, as far as interface traffic was collected.
+	Origins []Origin `json:"origins,omitempty"`
 	// NotRun is why the phase was left out, when a gate before it ended the run. Such a phase has no outcomes and no say in the
 	// run's verdict.
 	NotRun string `json:"notRun,omitempty"`

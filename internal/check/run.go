@@ -155,6 +155,9 @@ func (j *runJudge) judgePhase(spec PhaseSpec, conditions []Outcome) PhaseResult 
 	}
 	p := j.book.phase(spec.Name)
 	res.Outcomes = append(res.Outcomes, p.reconcile()...)
+	if t, err := p.traffic(); err == nil && t.Complete == "ok" {
+		res.Origins = origins(t.Groups)
+	}
 	if p.loadErr == nil && p.load.Interrupted != "" {
 		res.Outcomes = append(res.Outcomes, Outcome{
 			Kind: KindCheck, Phase: spec.Name, Name: "load", Reason: "the load was interrupted: " + p.load.Interrupted,

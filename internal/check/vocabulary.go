@@ -47,7 +47,7 @@ func (d domain) variables() []variable {
 			{name: "code", typ: cel.IntType}, {name: "interface", typ: cel.StringType}, {name: "method", typ: cel.StringType},
 			{name: "version", typ: cel.StringType}, {name: "flags", typ: list}, {name: "failed", typ: cel.BoolType},
 			{name: "source", typ: cel.StringType}, {name: "service", typ: cel.StringType}, {name: "workload", typ: cel.StringType},
-			{name: "namespace", typ: cel.StringType}, {name: reporterVariable, typ: cel.StringType},
+			{name: "serviceNamespace", typ: cel.StringType}, {name: reporterVariable, typ: cel.StringType},
 		}
 	}
 	return []variable{

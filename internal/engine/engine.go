@@ -151,7 +151,7 @@ func (c Config) Run(ctx context.Context, k *Compiled, progress run.Progress) (*O
 	}
 	runErr := run.Run(ctx, run.Options{
 		Cluster: where, Records: records,
-		Plan:    k.Plan, Env: env, Record: rec, Progress: progress, MeshDir: dir,
+		Plan: k.Plan, Env: env, Record: rec, Progress: progress, MeshDir: dir,
 		Manifest: record.Manifest{
 			RunID: k.RunID, Scenario: k.Scenario.Metadata.Name, File: k.Scenario.File, Env: c.Env, Seed: k.Scenario.Spec.Seed,
 			Versions: Versions(),

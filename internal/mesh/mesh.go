@@ -96,6 +96,9 @@ type Holder interface {
 // RootNamespace is Istio's root namespace, whose policies hold for the whole mesh.
 const RootNamespace = "istio-system"
 
+// LoadImage is the image of the load generator.
+const LoadImage = "squall/load"
+
 // FieldManager is the owner under which Squall applies objects.
 const FieldManager = "squall"
 

@@ -174,17 +174,26 @@ func Pods(ctx context.Context, o *Objects, namespaces ...string) ([]Pod, error) 
 		if err != nil {
 			return nil, fmt.Errorf("pods of %s: %w", ns, err)
 		}
-		services, err := o.Kube.CoreV1().Services(ns).List(ctx, metav1.ListOptions{})
+		services, err := o.Services(ctx, ns)
 		if err != nil {
-			return nil, fmt.Errorf("services of %s: %w", ns, err)
+			return nil, err
 		}
 		for i := range pods.Items {
 			if p := &pods.Items[i]; p.DeletionTimestamp == nil {
-				out = append(out, Pod{p, selecting(services.Items, p)})
+				out = append(out, Pod{p, selecting(services, p)})
 			}
 		}
 	}
 	return out, nil
+}
+
+// Services lists the services of a namespace.
+func (o *Objects) Services(ctx context.Context, namespace string) ([]corev1.Service, error) {
+	list, err := o.Kube.CoreV1().Services(namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("services of %s: %w", namespace, err)
+	}
+	return list.Items, nil
 }
 
 // selecting names the services of the pod's namespace that select it.

@@ -72,6 +72,8 @@ type phaseView struct {
 	URL         string
 	Checks      []outcomeView
 	Proofs      []outcomeView
+	Records     []outcomeView
+	Origins     []string // where requests began to fail
 	Predictions []outcomeView
 	Unpredicted []string     // what the rules do not say, and why
 	Unproven    []string     // what the steps do without a proof, and why

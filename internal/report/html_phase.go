@@ -16,6 +16,10 @@ func newPhaseView(d Data, i int, r check.PhaseResult) phaseView {
 		Checks:      outcomeViews(outcomesOf(r, check.KindCheck, check.KindGate, check.KindHalt, "")),
 		Predictions: outcomeViews(outcomesOf(r, check.KindPrediction)), Unpredicted: specOf(d, r.Name).Unpredicted,
 		Proofs: outcomeViews(outcomesOf(r, check.KindProof, check.KindRollback)), Unproven: specOf(d, r.Name).Unproven,
+		Records: outcomeViews(outcomesOf(r, check.KindRecords)),
+	}
+	for _, o := range r.Origins[:min(maxOrigins, len(r.Origins))] {
+		v.Origins = append(v.Origins, o.String())
 	}
 	switch {
 	case r.NotRun != "":

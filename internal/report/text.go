@@ -110,6 +110,9 @@ func (t *textWriter) head(d Data) {
 	t.line("", "run      ", runLine(r))
 }
 
+// maxOrigins bounds the places that are shown where requests began to fail; result.json has all of them.
+const maxOrigins = 5
+
 func (t *textWriter) phase(d Data, p check.PhaseResult) {
 	t.b.WriteByte('\n')
 	if p.NotRun != "" {
@@ -133,6 +136,9 @@ func (t *textWriter) phase(d Data, p check.PhaseResult) {
 	}
 	for _, e := range loadErrors(load) {
 		t.line("  ", "error ", e)
+	}
+	for _, o := range p.Origins[:min(maxOrigins, len(p.Origins))] {
+		t.line("  ", "origin ", o.String())
 	}
 	t.outcomes(p.Outcomes)
 	for _, why := range specOf(d, p.Name).Unproven {

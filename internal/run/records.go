@@ -7,7 +7,6 @@ import (
 	"net"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"squall/internal/mesh"
@@ -96,12 +95,11 @@ func (r *runner) acquaint(ctx context.Context) error {
 		for _, p := range list {
 			pods[p.Status.PodIP] = workloadOf(p)
 		}
-		found, err := r.objects.Kube.CoreV1().Services(ns).List(ctx, metav1.ListOptions{})
+		found, err := r.objects.Services(ctx, ns)
 		if err != nil {
-			return fmt.Errorf("services of %s: %w", ns, err)
+			return err
 		}
-		for i := range found.Items {
-			s := &found.Items[i]
+		for _, s := range found {
 			services = append(services, collect.Service{Namespace: ns, Name: s.Name, IPs: s.Spec.ClusterIPs})
 		}
 	}

@@ -56,6 +56,7 @@ type Mesh struct {
 	objects *mesh.Objects
 	admins  *tunnels // to proxies and istiod
 	workers *tunnels // apart, as a stream that is not read in time holds up the others of its connection
+	records *tunnels // to the relay of access logs
 	log     *mesh.AccessLogs
 	failed  chan error
 	cancel  context.CancelFunc
@@ -95,7 +96,7 @@ func New(opts Options) (*Mesh, error) {
 		return nil, err
 	}
 	return &Mesh{
-		opts: opts, objects: objects, admins: newTunnels(opts.Config, objects.Kube), workers: newTunnels(opts.Config, objects.Kube), log: mesh.NewAccessLogs(), failed: make(chan error, 1),
+		opts: opts, objects: objects, admins: newTunnels(opts.Config, objects.Kube), workers: newTunnels(opts.Config, objects.Kube), records: newTunnels(opts.Config, objects.Kube), log: mesh.NewAccessLogs(), failed: make(chan error, 1),
 		cancel: func() {}, pods: map[string]*pod{}, known: make(chan struct{}), bases: map[string]int64{}, versions: map[string]string{},
 	}, nil
 }
@@ -138,7 +139,7 @@ func (m *Mesh) Down(context.Context) error {
 		c.(*http.Client).CloseIdleConnections()
 		return true
 	})
-	err := errors.Join(m.admins.Close(), m.workers.Close())
+	err := errors.Join(m.admins.Close(), m.workers.Close(), m.records.Close())
 	m.wg.Wait()
 	return err
 }

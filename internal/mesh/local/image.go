@@ -11,8 +11,12 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"squall/internal/mesh"
 	"squall/internal/toolchain"
 )
+
+// LoadImage is the image of the load generator.
+const LoadImage = mesh.LoadImage
 
 // program is what runs in place of a container image.
 type program struct {
@@ -27,9 +31,6 @@ type program struct {
 	// Builtin says that Squall's own process is the application: the load generator.
 	Builtin bool
 }
-
-// LoadImage is the image of the load generator.
-const LoadImage = "squall/load"
 
 // Facts are what Check has to know about the machine.
 type Facts struct {
