@@ -22,6 +22,7 @@ type acting struct {
 	before   []corev1.Pod
 	pods     []corev1.Pod // of before: those that are killed, stopped and so on
 	nodes    []string     // that were cordoned
+	freed    *freed       // of a stop that ends by itself
 }
 
 // look notes the pods that there are before a phase's changes, and chooses those that are meant.
@@ -108,7 +109,11 @@ func (r *runner) hold(ctx context.Context, p *plan.Phase, x *acting, part string
 		return fmt.Errorf("the environment %s cannot stop processes of pods", r.Env.Name())
 	}
 	r.held = append(r.held, x.workload)
-	return r.eachPod(ctx, p, x, Deed{Action: Held, Part: part}, func(pod *corev1.Pod) error { return holder.Hold(pod.Name, part) })
+	err := r.eachPod(ctx, p, x, Deed{Action: Held, Part: part}, func(pod *corev1.Pod) error { return holder.Hold(pod.Name, part) })
+	if err == nil && x.For > 0 {
+		r.freeLater(p, x, holder, part)
+	}
+	return err
 }
 
 // partition cuts the pods off. On this machine their proxies are stopped; on a cluster a NetworkPolicy does it, which is an object.

@@ -21,6 +21,7 @@ func (r *runner) back(ctx context.Context, failure error) error {
 	}
 	undo, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), rollbackWithin, fmt.Errorf("the rollback took longer than %s", rollbackWithin))
 	defer cancel()
+	r.endFrees()
 	start := time.Now()
 	at := r.since()
 	r.man.Rollback = r.undo(undo, failure)

@@ -87,17 +87,18 @@ func (r *runner) replaced(ctx context.Context, x *acting) ([]record.Effect, erro
 	return []record.Effect{e}, nil
 }
 
-// stillHeld are those of the pods whose process is stopped.
+// stillHeld are those of the pods whose process is stopped, or was so for as long as it was meant to.
 func (r *runner) stillHeld(x *acting, name, part string) ([]record.Effect, error) {
 	holder, ok := r.Env.(mesh.Holder)
 	if !ok {
 		return nil, nil
 	}
 	e := record.Effect{Name: name}
-	var errs []error
+	before, err := x.freed.stopped()
+	errs := []error{err}
 	for i := range x.pods {
 		held, err := holder.Held(x.pods[i].Name, part)
-		if held {
+		if held || slices.Contains(before, x.pods[i].Name) {
 			e.Pods = append(e.Pods, x.pods[i].Name)
 		}
 		errs = append(errs, err)

@@ -87,6 +87,7 @@ type runner struct {
 	journal  *Journal
 	mirror   *mirror // nil when the mesh ends with the run
 	recorder *recorder
+	frees    []*freed // stops that end by themselves
 
 	proxies   []record.Proxy  // as they are now
 	silent    []record.Proxy  // those that cannot be asked, until the rollback

@@ -47,6 +47,8 @@ type Stop struct {
 	Workload string `json:"workload" jsonschema:"required,minLength=1"`
 	// Pods is how many: a number, or all. Default 1.
 	Pods Pods `json:"pods,omitempty"`
+	// For is how long it is held; without it, until the rollback.
+	For Duration `json:"for,omitzero"`
 	Provable
 }
 

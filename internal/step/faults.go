@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -16,10 +17,11 @@ type Action struct {
 	Step      string
 	Kind      string // the step's
 	Namespace string
-	Workload  string // the Deployment
-	Pods      int    // how many of its pods; 0 is all
-	Stuck     bool   // a rollout that is not to come to its end
-	Whole     bool   // a partition from everybody
+	Workload  string        // the Deployment
+	Pods      int           // how many of its pods; 0 is all
+	Stuck     bool          // a rollout that is not to come to its end
+	Whole     bool          // a partition from everybody
+	For       time.Duration // of a stop: after which it ends by itself; 0 is by the rollback
 }
 
 // String says what is done to the pods, "" when nothing is but what a change of an object does.
@@ -35,7 +37,11 @@ func (a Action) String() string {
 	if a.Pods > 0 {
 		which = strconv.Itoa(a.Pods) + " of the pods"
 	}
-	return verb + " " + which + " of " + a.Workload
+	span := ""
+	if a.For > 0 {
+		span = " for " + a.For.String()
+	}
+	return verb + " " + which + " of " + a.Workload + span
 }
 
 // restartedAt is the annotation by which kubectl rollout restart makes a template another one.
@@ -237,7 +243,11 @@ func stop(c *compiler, s scenario.Step) {
 			"use partition, or scale with replicas: 0, or a delay; the local mesh has stop")
 		return
 	}
+	had := len(c.actions)
 	c.onPods(spec.Workload, spec.Pods)
+	if len(c.actions) > had {
+		c.actions[had].For = time.Duration(spec.For)
+	}
 }
 
 func evict(c *compiler, s scenario.Step) {
