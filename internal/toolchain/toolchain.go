@@ -46,9 +46,18 @@ type Tools struct {
 	Istiod, Envoy, HTTPBin, Fortio, Bookinfo, Issuer, ESFlowControl, Worker, Kubectl, Kind, Istioctl string
 	// MySQL runs the MariaDB that is installed on the machine; FindMySQL says whether one is.
 	MySQL string
+	// Elasticsearch runs a node. It is empty until internal/elasticsearch has fetched it, since few scenarios need it.
+	Elasticsearch Elasticsearch
 
 	// Versions are by name: a release for Envoy, the module's version for the others.
 	Versions map[string]string
+}
+
+// Elasticsearch is what a node runs on.
+type Elasticsearch struct {
+	Path string // of the program, tools/elasticsearch/node
+	Home string // the folder of Elasticsearch
+	Java string // the folder of a JDK or JRE
 }
 
 // Options says which programs, and where they come from.

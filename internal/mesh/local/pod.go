@@ -109,6 +109,9 @@ func (k *kubelet) startApp(ctx context.Context, p *pod) error {
 		argv = append(argv, p.listen(a))
 	}
 	binds, unnamed, err := k.mesh.naming.await(ctx, p)
+	if p.program.Bare {
+		binds, unnamed = nil, nil
+	}
 	if unnamed != nil {
 		err = k.mesh.sayUnnamed(p, unnamed)
 	}
@@ -117,7 +120,7 @@ func (k *kubelet) startApp(ctx context.Context, p *pod) error {
 	}
 	app, err := k.mesh.procs.Start(ctx, proc.Spec{
 		Name: p.appName(), Path: p.program.Path, Args: argv, Env: p.env, LogFile: k.mesh.opts.Log(p.object.Name),
-		Dir: p.dir, Grace: p.grace(), Contain: true, Binds: binds,
+		Dir: p.dir, Grace: p.grace(), Contain: !p.program.Bare, Binds: binds,
 	})
 	if err != nil {
 		return err
