@@ -89,6 +89,15 @@ func (p *pod) address(port int32) string {
 	return net.JoinHostPort(p.ip.String(), strconv.Itoa(p.port(port)))
 }
 
+// Reach connects to the program of a pod, past its proxy.
+func (m *Mesh) Reach(ctx context.Context, _, podName string, port int) (net.Conn, error) {
+	p, err := m.pod(podName)
+	if err != nil {
+		return nil, err
+	}
+	return new(net.Dialer).DialContext(ctx, "tcp", p.address(int32(port)))
+}
+
 // startApp starts the program in place of the container and waits until it is ready to serve.
 func (k *kubelet) startApp(ctx context.Context, p *pod) error {
 	if p.program.Builtin {
