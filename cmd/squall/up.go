@@ -83,6 +83,9 @@ func (a *app) upCommand() *cobra.Command {
 				return environment(err)
 			}
 			tools, err := a.tools(c.Context(), f.toolFlags)
+			if err == nil {
+				err = k.Complete(c.Context(), &tools, toolchain.Lines(a.stderr))
+			}
 			if err != nil {
 				return environment(err)
 			}

@@ -21,6 +21,7 @@ type memory struct {
 	usage   map[string][]record.PodUsage
 	effects map[string][]record.Effect
 	traffic map[string]record.Traffic
+	flow    map[string][]record.FlowControl
 }
 
 var _ Reader = (*memory)(nil)
@@ -65,6 +66,14 @@ func (m *memory) Stats(phase, pod, when string) (record.Stats, error) {
 		return nil, absentFile(pod + "." + when + ".json")
 	}
 	return s, nil
+}
+
+func (m *memory) FlowControl(phase string, when record.When) ([]record.FlowControl, error) {
+	f, ok := m.flow[phase+"/"+when]
+	if !ok {
+		return nil, absentFile("flowcontrol." + when + ".json")
+	}
+	return f, nil
 }
 
 func (m *memory) PhaseProxies(string) ([]record.Proxy, error) {

@@ -32,6 +32,7 @@ const (
 	mEffect
 	mCPU
 	mMemory
+	mFlow
 )
 
 // measure is one quantity that a statement reads.
@@ -45,10 +46,12 @@ type measure struct {
 	// response says that times count from when a call was meant to start rather than from when it did.
 	response bool
 	q        float64 // mPercentile: in (0, 1)
-	field    string  // mLoad, mCPU, mMemory, mEffect, mRecorded
+	field    string  // mLoad, mCPU, mMemory, mEffect, mRecorded, mFlow
 	service  string  // of entries: inbound of this service's pods; "" is outbound of the client. Of records: the callee, or any
 	pods     podSet  // mCounter, mGauge
 	stat     statPattern
+	node     string // mFlow: of Elasticsearch's; "" is all
+	column   int    // mFlow: of its first place in the statement as written
 }
 
 // podSet says whose snapshots a counter is read from.
@@ -59,7 +62,7 @@ type podSet struct {
 
 // key is equal for measures that are the same.
 func (m *measure) key() string {
-	return fmt.Sprintf("%d %v %v %v %q %q %q %+v %s", m.kind, m.delta, m.q, m.response, predicateKey(m.pred), m.field, m.service, m.pods, m.stat.key())
+	return fmt.Sprintf("%d %v %v %v %q %q %q %q %+v %s", m.kind, m.delta, m.q, m.response, predicateKey(m.pred), m.field, m.service, m.node, m.pods, m.stat.key())
 }
 
 // ofSamples says whether the client's requests are needed.
@@ -164,7 +167,7 @@ func faultStats() map[string]string {
 func measureNames() []string {
 	names := []string{
 		"count", "ratio", "rate", "percentile", "mean", "min", "max", "load", "counter", "gauge", "cluster", "proxy",
-		"elsewhere", "records", "origins", "access", "copies", "delta", "abs", "cpu", "memory",
+		"elsewhere", "records", "origins", "access", "copies", "delta", "abs", "cpu", "memory", flowName,
 	}
 	for n := range percentileNames() {
 		names = append(names, n)

@@ -69,6 +69,9 @@ func latencyMeasure(name string) (*measure, bool) {
 
 // selected compiles load.count, and the fields of access(…), copies(…) and records(…).
 func (c *compiler) selected(e ast.Expr) (*measure, error) {
+	if m, ok, err := c.flow(e); ok {
+		return m, err
+	}
 	sel := e.AsSelect()
 	of, field := sel.Operand(), sel.FieldName()
 	if of.Kind() == ast.IdentKind && of.AsIdent() == "load" {
@@ -168,6 +171,8 @@ func (c *compiler) called(e ast.Expr) (*measure, error) {
 		return c.cluster(e, podSet{})
 	case "cpu", "memory":
 		return c.usage(e)
+	case flowName:
+		return nil, c.errOn(e, "write "+flowName+"(elasticsearch).http.rejected_concurrent", "%s has many counters, and is no quantity", flowName)
 	case "delta":
 		return c.delta(e)
 	case "proxy":

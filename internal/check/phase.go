@@ -20,6 +20,7 @@ type Records interface {
 	Usage(phase string, when record.When) ([]record.PodUsage, error)
 	Effects(phase string) ([]record.Effect, error)
 	Traffic(phase string) (record.Traffic, error)
+	FlowControl(phase string, when record.When) ([]record.FlowControl, error)
 }
 
 // phase reads one phase's measures. All measures are wanted before the first is read, so that one pass over the
@@ -78,6 +79,8 @@ func (p *phase) read(m *measure, confidence float64) reading {
 		return p.ofUsage(m)
 	case mEffect:
 		return p.ofEffects(m)
+	case mFlow:
+		return p.ofFlow(m)
 	case mCounter, mGauge:
 		return p.ofStats(m)
 	case mEntries, mEntriesRatio:

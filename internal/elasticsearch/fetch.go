@@ -56,15 +56,10 @@ func Fetch(ctx context.Context, root string, progress func(toolchain.Update)) (h
 	if err != nil {
 		return "", err
 	}
-	cache, err := cacheDir()
-	if err != nil {
-		return "", err
+	if home, err = homeOf(p); err != nil || complete(home) {
+		return home, err
 	}
-	home = filepath.Join(cache, "elasticsearch-"+p.sha256[:16])
-	if complete(home) {
-		return home, nil
-	}
-	if err := os.MkdirAll(cache, 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(home), 0o755); err != nil {
 		return "", fmt.Errorf("fetch Elasticsearch: %w", err)
 	}
 	if progress == nil {
@@ -87,6 +82,12 @@ func Fetch(ctx context.Context, root string, progress func(toolchain.Update)) (h
 	return home, err
 }
 
+// homeOf is where what the pin says is kept.
+func homeOf(p pin) (string, error) {
+	cache, err := cacheDir()
+	return filepath.Join(cache, "elasticsearch-"+p.sha256[:16]), err
+}
+
 // cacheDir is where another user than root can read, if it is root who runs this: Elasticsearch does not run as root.
 func cacheDir() (string, error) {
 	if os.Getuid() == 0 {
@@ -105,11 +106,13 @@ func complete(home string) bool {
 	return err == nil
 }
 
+var errNoMaven = errors.New("Maven's mvn is not in PATH: install it (on Debian: apt-get install maven)") //nolint:staticcheck // a name
+
 // fetch fills the folder at once or not at all.
 func fetch(ctx context.Context, p pin, home string) (err error) {
 	maven, err := exec.LookPath("mvn")
 	if err != nil {
-		return errors.New("fetch Elasticsearch: Maven's mvn is not in PATH: install it (on Debian: apt-get install maven), or give the URL of an Elasticsearch that runs")
+		return fmt.Errorf("fetch Elasticsearch: %w, or give the URL of an Elasticsearch that runs", errNoMaven)
 	}
 	tmp := home + ".tmp"
 	if err := errors.Join(os.RemoveAll(tmp), os.MkdirAll(tmp, 0o755)); err != nil {

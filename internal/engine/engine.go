@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"squall/internal/check"
+	"squall/internal/elasticsearch"
 	"squall/internal/mesh"
 	"squall/internal/mesh/local"
 	"squall/internal/plan"
@@ -114,9 +115,40 @@ func (k *Compiled) Available() error {
 	if !isLocal(k.env) {
 		return nil // nodes pull what they do not have
 	}
-	var objects []map[string]any
-	k.each(func(u *unstructured.Unstructured, _ string) { objects = append(objects, u.Object) })
-	return local.Available(objects, k.images)
+	objects := k.objects()
+	return errors.Join(local.Available(objects, k.images), k.lacks(objects))
+}
+
+// lacks says what the machine lacks for a node of Elasticsearch, if one is in the plan.
+func (k *Compiled) lacks(objects []map[string]any) error {
+	if !local.RunsElasticsearch(objects, k.images) {
+		return nil
+	}
+	root, err := toolchain.FindRoot(".")
+	if err != nil {
+		return err
+	}
+	return elasticsearch.Missing(root)
+}
+
+// Complete adds to the tools what the plan needs and most plans do not: Elasticsearch, which is fetched where it is not there yet.
+func (k *Compiled) Complete(ctx context.Context, tools *toolchain.Tools, progress func(toolchain.Update)) error {
+	if !isLocal(k.env) || !local.RunsElasticsearch(k.objects(), k.images) {
+		return nil
+	}
+	root, err := toolchain.FindRoot(".")
+	if err != nil {
+		return err
+	}
+	tools.Elasticsearch, err = elasticsearch.Program(ctx, root, progress)
+	return err
+}
+
+// objects are those of the plan, as decoded from their manifests.
+func (k *Compiled) objects() []map[string]any {
+	var out []map[string]any
+	k.each(func(u *unstructured.Unstructured, _ string) { out = append(out, u.Object) })
+	return out
 }
 
 // Outcome is a judged run.
@@ -131,6 +163,9 @@ type Outcome struct {
 // machine that lacks a program of the scenario's.
 func (c Config) Run(ctx context.Context, k *Compiled, progress run.Progress) (*Outcome, error) {
 	if err := k.Available(); err != nil {
+		return nil, err
+	}
+	if err := k.Complete(ctx, &c.Tools, func(u toolchain.Update) { progress.Say("%s", u) }); err != nil {
 		return nil, err
 	}
 	rec, err := record.Create(c.Reports, k.RunID)

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -29,6 +30,8 @@ type Options struct {
 	APIKey             string        // in place of a user
 	CA                 []byte        // PEM; without it the machine's own authorities are trusted
 	Timeout            time.Duration // of one call; 10 s where it is 0
+	// Dial connects to the service in place of the URL's host and port.
+	Dial func(ctx context.Context) (net.Conn, error)
 }
 
 // String is the service's address.
@@ -69,6 +72,10 @@ func New(o Options) (*Client, error) {
 	}
 	c.at.User = nil
 	transport := &http.Transport{Proxy: http.ProxyFromEnvironment}
+	if o.Dial != nil {
+		transport.Proxy = nil
+		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) { return o.Dial(ctx) }
+	}
 	if o.CA != nil {
 		roots := x509.NewCertPool()
 		if !roots.AppendCertsFromPEM(o.CA) {

@@ -61,7 +61,8 @@ func (c *Client) Apply(ctx context.Context, change Change) error {
 	return nil
 }
 
-// Holds reports whether the settings are what a change, or the undo of one, makes them; the error names each that is not.
+// Holds reports whether the settings are what a change, or the undo of one, makes them; the error names each that is not, as a
+// *DifferenceError.
 func (c *Client) Holds(ctx context.Context, change Change) error {
 	if err := change.check(); err != nil {
 		return err
@@ -73,11 +74,19 @@ func (c *Client) Holds(ctx context.Context, change Change) error {
 	return errors.Join(differences("persistent", change.Persistent, now.Persistent), differences("transient", change.Transient, now.Transient))
 }
 
+// DifferenceError is a setting that is not what it should be.
+type DifferenceError struct{ Scope, Key, Now, Want string }
+
+// Error names the setting, and what it is.
+func (e *DifferenceError) Error() string {
+	return fmt.Sprintf("flow control: the %s setting %s is %s, and should be %s", e.Scope, e.Key, e.Now, e.Want)
+}
+
 func differences(scope string, want, now map[string]any) error {
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(want)) {
 		if w, n := plain(want[name]), plain(now[name]); w != n {
-			errs = append(errs, fmt.Errorf("flow control: the %s setting %s is %s, and should be %s", scope, name, n, w))
+			errs = append(errs, &DifferenceError{Scope: scope, Key: name, Now: n, Want: w})
 		}
 	}
 	return errors.Join(errs...)

@@ -3,7 +3,6 @@ package plan
 import (
 	"errors"
 	"fmt"
-	"net/url"
 	"slices"
 	"time"
 
@@ -49,8 +48,10 @@ type builder struct {
 	services  []string
 	sources   []manifest // the fixtures' objects with their places
 	errs      []error
-	surprises []string // what keeps the rules from telling what requests meet
-	ejected   []string // hosts of which the phases so far may have ejected pods
+	surprises []string                  // what keeps the rules from telling what requests meet
+	ejected   []string                  // hosts of which the phases so far may have ejected pods
+	settings  map[string]map[string]any // of flow control, by service and key, as the phases so far leave them
+	asked     []askedFlow
 }
 
 // Build compiles a scenario. The error has every mistake with its place, so far as one mistake does not hide another.
@@ -74,6 +75,7 @@ func Build(s *scenario.Scenario, opts Options) (*Plan, error) {
 		b.stage(i)
 	}
 	b.records()
+	b.findFlow()
 	b.narrowMarks()
 	if b.plan.Recovery != nil {
 		again := b.plan.Spec.Phases[0]
@@ -185,7 +187,7 @@ func (b *builder) stage(i int) {
 		Namespace: b.scenario.Spec.Namespace, Marker: marker,
 		Target: hostOf(ls), Plaintext: b.isDirect(ls), Request: requestOf(ls), Midway: st.ApplyAt > 0,
 		API:     b.scenario.Spec.Mesh.API,
-		Cluster: b.opts.Cluster, Client: ClientName,
+		Cluster: b.opts.Cluster, Client: ClientName, Settings: b.settings,
 	})
 	if err != nil {
 		b.errs = append(b.errs, err)
@@ -196,6 +198,7 @@ func (b *builder) stage(i int) {
 	}
 	phase.Actions = compiled.Actions
 	b.unforeseen(compiled.Actions)
+	b.flow(st.Apply, &phase, compiled.Settings)
 	b.honour(st.Apply, compiled)
 	b.lintStage(st, ls, compiled.Changes)
 	b.mark(&phase, marker)
@@ -315,30 +318,6 @@ func (b *builder) put(u *unstructured.Unstructured) {
 	b.objects = append(b.objects, u)
 }
 
-// hostOf is the host that a load calls, "" when there is none.
-func hostOf(l *scenario.LoadSpec) string {
-	if l == nil {
-		return ""
-	}
-	u, err := url.Parse(l.URL)
-	if err != nil {
-		return ""
-	}
-	return u.Hostname()
-}
-
-// requestOf is what a load sends, nil when there is none.
-func requestOf(l *scenario.LoadSpec) *step.Request {
-	if l == nil {
-		return nil
-	}
-	u, err := url.Parse(l.URL)
-	if err != nil {
-		return nil
-	}
-	return &step.Request{Method: l.Method, Path: u.RequestURI(), Headers: l.Headers}
-}
-
 func change(c step.Change) Change {
 	out := Change{Step: c.Step, Before: c.Before, After: c.After, Host: c.Host}
 	for _, m := range c.Marks {
@@ -364,6 +343,7 @@ func (b *builder) checks(phase string, list []scenario.Text, spec load.Spec, kno
 		} else if enough := e.Enough(); known && spec.Requests > 0 && enough > spec.Requests {
 			b.finding(lint.TooFew(t.At(1), t.Value, spec.Requests, enough))
 		}
+		b.asks(t, e)
 		b.plan.ReadsUsage = b.plan.ReadsUsage || e.ReadsUsage()
 		b.plan.ReadsRecords = b.plan.ReadsRecords || e.ReadsRecords()
 		b.finds(t, e, spec, known)

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -39,16 +40,18 @@ type Object struct {
 
 // PhaseDocument is one phase of a plan.
 type PhaseDocument struct {
-	Name    string        `json:"name"`
-	Objects []Object      `json:"objects,omitempty"`
-	Actions []string      `json:"actions,omitempty"` // what is done to pods
-	ApplyAt float64       `json:"applyAt,omitempty"` // the share of the load after which the objects are applied
-	SignIn  string        `json:"signIn,omitempty"`  // the request before the load, without what may be secret
-	Load    load.Spec     `json:"load"`
-	Workers int           `json:"workers,omitempty"` // the pods that make the calls, when they are several
-	Checks  []check.Stmt  `json:"checks"`
-	Gate    *check.Gate   `json:"gate,omitempty"`
-	Proofs  []check.Proof `json:"proofs,omitempty"`
+	Name    string   `json:"name"`
+	Objects []Object `json:"objects,omitempty"`
+	Actions []string `json:"actions,omitempty"` // what is done to pods
+	// Settings are changes of flow control.
+	Settings []string      `json:"settings,omitempty"`
+	ApplyAt  float64       `json:"applyAt,omitempty"` // the share of the load after which the objects are applied
+	SignIn   string        `json:"signIn,omitempty"`  // the request before the load, without what may be secret
+	Load     load.Spec     `json:"load"`
+	Workers  int           `json:"workers,omitempty"` // the pods that make the calls, when they are several
+	Checks   []check.Stmt  `json:"checks"`
+	Gate     *check.Gate   `json:"gate,omitempty"`
+	Proofs   []check.Proof `json:"proofs,omitempty"`
 	// Unproven is what the steps do without a proof, each with its step and the reason.
 	Unproven []string `json:"unproven,omitempty"`
 	// Predictions are what the rules say will be measured; Unpredicted is why they do not say more.
@@ -106,6 +109,12 @@ func (p *Plan) Document() Document {
 				doc.Actions = append(doc.Actions, text)
 			}
 		}
+		for _, s := range ph.Settings {
+			doc.Settings = append(doc.Settings, s.Step+" "+s.String())
+			if name := "settings of flow control at " + s.At.String(); !slices.ContainsFunc(d.Restored, func(o Object) bool { return o.Object == name }) {
+				d.Restored = append(d.Restored, Object{Action: "restored", Object: name})
+			}
+		}
 		for _, h := range ph.Halts {
 			doc.Halts = append(doc.Halts, h.String())
 		}
@@ -161,6 +170,9 @@ func (ph PhaseDocument) write(b *strings.Builder) {
 	}
 	for _, a := range ph.Actions {
 		fmt.Fprintf(b, "  %s%s\n", a, when)
+	}
+	for _, s := range ph.Settings {
+		fmt.Fprintf(b, "  %s%s\n", s, when)
 	}
 	if ph.SignIn != "" {
 		fmt.Fprintf(b, "  signs in by %s\n", ph.SignIn)

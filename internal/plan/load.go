@@ -225,3 +225,27 @@ func (b *builder) find(t scenario.Text, f check.Find, spec load.Spec, whose stri
 	}
 	b.errs = append(b.errs, scenario.Problem{Pos: t.At(f.Column), What: fmt.Sprintf("%s does not look for %q", whose, f.Name), Hint: hint})
 }
+
+// hostOf is the host that a load calls, "" when there is none.
+func hostOf(l *scenario.LoadSpec) string {
+	if l == nil {
+		return ""
+	}
+	u, err := url.Parse(l.URL)
+	if err != nil {
+		return ""
+	}
+	return u.Hostname()
+}
+
+// requestOf is what a load sends, nil when there is none.
+func requestOf(l *scenario.LoadSpec) *step.Request {
+	if l == nil {
+		return nil
+	}
+	u, err := url.Parse(l.URL)
+	if err != nil {
+		return nil
+	}
+	return &step.Request{Method: l.Method, Path: u.RequestURI(), Headers: l.Headers}
+}

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"squall/internal/check"
+	"squall/internal/flowcontrol"
 	"squall/internal/gatewayapi"
 	"squall/internal/lint"
 	"squall/internal/load"
@@ -48,6 +49,8 @@ type Plan struct {
 	Ignored  int
 	// Spec is what the run is judged by.
 	Spec check.Spec
+	// Flow are the services whose flow control is changed or asked.
+	Flow []flowcontrol.Place
 	// ReadsUsage says that checks are about what pods use.
 	ReadsUsage bool
 	// ReadsRecords says that checks are about interface traffic.
@@ -70,6 +73,8 @@ type Phase struct {
 	Changes []Change
 	// Actions are what is done to pods after the changes.
 	Actions []Action
+	// Settings are changed of the flow control of services after that.
+	Settings []SettingsChange
 	// ApplyAt is the share of the load, from 0 to 1, after which the changes are made; 0 is before it.
 	ApplyAt float64
 	Load    load.Spec

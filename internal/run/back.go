@@ -123,7 +123,7 @@ func (r *runner) verifyProxies(ctx context.Context, undone error) string {
 // undecided says how to decide about what others have changed, where there is something to decide after the run.
 func (r *runner) undecided(err error) error {
 	var foreign *ForeignError
-	if r.mirror == nil || !errors.As(err, &foreign) {
+	if r.mirror == nil && !r.journal.OpenOutside() || !errors.As(err, &foreign) {
 		return err
 	}
 	return fmt.Errorf("%w; %s", err, HowToDecide(r.man.RunID))

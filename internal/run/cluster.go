@@ -93,7 +93,11 @@ func (r *runner) note(ctx context.Context, e Entry, before *unstructured.Unstruc
 
 // noteDeed is note for what is no change of an object.
 func (r *runner) noteDeed(ctx context.Context, phase string, x *acting, deed Deed) error {
-	if err := r.journal.AddDeed(phase, x.Step, x.ref(), deed); err != nil || r.mirror == nil {
+	return r.noteDeedOf(ctx, phase, x.Step, x.ref(), deed)
+}
+
+func (r *runner) noteDeedOf(ctx context.Context, phase, step string, of mesh.Ref, deed Deed) error {
+	if err := r.journal.AddDeed(phase, step, of, deed); err != nil || r.mirror == nil {
 		return err
 	}
 	return r.copyLast(ctx)

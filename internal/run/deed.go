@@ -13,6 +13,7 @@ const (
 	Evicted  = "evicted"
 	Held     = "stopped"
 	Cordoned = "cordoned"
+	Set      = "set" // settings of flow control
 )
 
 // Deed is something that is done to a pod of the entry's Deployment, or to a node, and that no object of before undoes.
@@ -21,6 +22,8 @@ type Deed struct {
 	Target string `json:"target"`         // the pod or node
 	UID    string `json:"uid,omitempty"`  // of the pod
 	Part   string `json:"part,omitempty"` // of the pod that was stopped: record.App or record.Sidecar
+	// Settings are what was set of the flow control of a service.
+	Settings *Settings `json:"settings,omitempty"`
 }
 
 // AddDeed notes a deed; it returns when the entry is on disk. After an error it is not there, and the deed must not be done.
@@ -43,6 +46,8 @@ func (j *Journal) undo(ctx context.Context, o *mesh.Objects, e Entry) error {
 		return j.Holder.Release(e.Deed.Target, e.Deed.Part)
 	case e.Deed.Action == Cordoned:
 		return o.Cordon(ctx, e.Deed.Target, false)
+	case e.Deed.Action == Set:
+		return j.reset(ctx, e)
 	}
 	if now, err := o.Get(ctx, e.Ref); now == nil || err != nil {
 		return err // nobody is left to bring pods

@@ -66,7 +66,7 @@ func (r *runner) saveConfigs(ctx context.Context, when string) error {
 // the changes and the workloads are whole.
 func (r *runner) apply(ctx context.Context, p *plan.Phase) error {
 	if len(p.Changes)+len(p.Actions) == 0 {
-		return nil
+		return r.set(ctx, p)
 	}
 	start, err := r.applyChanges(ctx, p)
 	if err != nil {
@@ -84,7 +84,7 @@ func (r *runner) apply(ctx context.Context, p *plan.Phase) error {
 	}
 	r.event(record.Event{At: at, Took: slowest(live).Seconds(), Phase: p.Name, Kind: "live", Text: text, Data: data})
 	r.Progress.Say("%s: %s", p.Name, text)
-	return r.saveConfigs(ctx, "during")
+	return errors.Join(r.saveConfigs(ctx, "during"), r.set(ctx, p))
 }
 
 func slowest(live []mesh.Live) time.Duration {

@@ -230,9 +230,6 @@ func (j *Journal) restore(ctx context.Context, o *mesh.Objects, e Entry) error {
 	if err := o.Disown(ctx, e.Ref); err != nil {
 		return err
 	}
-	if j.kept == nil {
-		j.kept = map[identity]bool{}
-	}
-	j.kept[identify(e.Ref)] = true
+	j.keep(e.Ref)
 	return nil
 }

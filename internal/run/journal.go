@@ -46,6 +46,8 @@ type Journal struct {
 	open []Entry // not undone, in the order they were made
 	// Holder undoes what was stopped; nil where nothing can be.
 	Holder mesh.Holder
+	// Flow asks the flow control of services; nil where only services outside of the mesh can be asked.
+	Flow Flow
 	// Foreign is what an undo does with objects that others have changed since.
 	Foreign Decision
 	kept    map[identity]bool // that were decided to be kept
@@ -178,7 +180,7 @@ func (j *Journal) Done(entries []Entry) []string {
 	for _, e := range slices.Backward(entries) {
 		if !j.isOpen(e.Seq) {
 			done := e.Done()
-			if e.Deed == nil && j.kept[identify(e.Ref)] {
+			if (e.Deed == nil || e.Deed.Settings != nil) && j.kept[identify(e.Ref)] {
 				done = fmt.Sprintf("kept %s as others have changed it (%s)", e.Ref, e.Step)
 			}
 			out = append(out, done)

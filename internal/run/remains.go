@@ -22,6 +22,8 @@ type Remains struct {
 	journal []*unstructured.Unstructured
 	// Foreign is what Undo does with objects that others have changed since the run did.
 	Foreign Decision
+	// Flow asks the flow control of services of the cluster, nil for none.
+	Flow Flow
 }
 
 // FindRemains looks for what runs have left in a namespace, or in all when it is empty. A run that is under way has left something too,
@@ -62,7 +64,7 @@ func (r *Remains) Undo(ctx context.Context, o *mesh.Objects) (done []string, err
 	if err != nil {
 		return nil, err
 	}
-	journal.Foreign = r.Foreign
+	journal.Foreign, journal.Flow = r.Foreign, r.Flow
 	open := journal.Open()
 	targets, err := journal.Targets(ctx, o, func(e Entry) bool { return !isNamespace(e) })
 	errs := []error{err}
@@ -109,6 +111,8 @@ func (r *Remains) Undo(ctx context.Context, o *mesh.Objects) (done []string, err
 // Done says what the undo of an entry did.
 func (e Entry) Done() string {
 	switch {
+	case e.Deed != nil && e.Deed.Settings != nil:
+		return fmt.Sprintf("restored the settings of flow control of %s (%s)", e.Deed.Target, e.Step)
 	case e.Deed != nil:
 		return fmt.Sprintf("%s %s: made up for (%s)", e.Deed.Target, e.Deed.Action, e.Step)
 	case e.Before == nil:

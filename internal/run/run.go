@@ -105,6 +105,7 @@ type runner struct {
 	changed   []record.Object
 	unsaved   error                                   // what the rollback could not write of the proxies
 	originals map[mesh.Ref]*unstructured.Unstructured // what the rollback restored, nil before it
+	flows     flows
 }
 
 // Run executes the plan. It returns an error only when the record itself could not be written; everything else that goes wrong
@@ -130,6 +131,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		failure = context.Cause(limited) // what ended the run after all was done has been seen by nobody yet
 	}
 	down := r.guarded(func() error { return r.down(limited) })
+	r.flows.close()
 	return r.end(errors.Join(failure, down))
 }
 
@@ -178,6 +180,7 @@ func (r *runner) begin() (err error) {
 		return err
 	}
 	r.journal.Holder, _ = r.Env.(mesh.Holder)
+	r.journal.Flow = r.flow
 	return nil
 }
 

@@ -62,6 +62,8 @@ func (v *validator) step(s Step) {
 		}
 	case *Partition:
 		checkPartition(spec, report)
+	case *FlowControl:
+		checkFlowControl(spec, report)
 	case *Manifest:
 		if given := btoi(spec.File != "") + btoi(spec.Object != nil) + btoi(spec.Objects != nil); given != 1 {
 			report("", "needs exactly one of file, object and objects", "")

@@ -43,6 +43,7 @@ func Kinds() map[string]func() any {
 		"partition":      func() any { return new(Partition) },
 		"evict":          func() any { return new(Evict) },
 		"cordon":         func() any { return new(Cordon) },
+		"flowControl":    func() any { return new(FlowControl) },
 		"manifest":       func() any { return new(Manifest) },
 	}
 }
@@ -88,6 +89,8 @@ func (s Step) String() string {
 		about = labelText(spec.Workload)
 	case *Gateway:
 		about = spec.Name
+	case *FlowControl:
+		about = spec.Service
 	case *Partition:
 		if spec.From != "" {
 			about = spec.From + " from " + spec.To

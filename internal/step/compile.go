@@ -37,6 +37,8 @@ type Options struct {
 	Cluster bool
 	// Client is the name of the load generator's Deployment.
 	Client string
+	// Settings are those of flow control that steps of earlier stages have made, by the service's name and by their keys.
+	Settings map[string]map[string]any
 }
 
 // Request is what all requests of a load have in common.
@@ -52,6 +54,8 @@ type Compiled struct {
 	Changes []Change
 	// Actions are what is done to pods, or seen of them, after the changes.
 	Actions []Action
+	// Settings are changes of the flow control of services, after the actions.
+	Settings []SettingsChange
 	// Proofs are what holds when the steps took effect.
 	Proofs []Proof
 	// Faults are the steps that inject or reroute something, so that each needs a proof.
@@ -124,6 +128,7 @@ func table() map[string]kind {
 		"partition":      {partition, provePartition},
 		"evict":          {evict, proveReplaced},
 		"cordon":         {cordon, proveCordon},
+		"flowControl":    {flowControl, proveFlowControl},
 		"manifest":       {manifest, proveManifest},
 	}
 }
@@ -153,7 +158,7 @@ func Compile(set *Set, steps []scenario.Step, opts Options) (Compiled, error) {
 		}
 		out.Changes = append(out.Changes, *change)
 	}
-	out.Actions = c.actions
+	out.Actions, out.Settings = c.actions, c.settings
 	c.prove(&out)
 	return out, nil
 }
@@ -211,6 +216,7 @@ type compiler struct {
 	claims     map[string]claim
 	made       map[string]string // the names of the policies that steps made, by the steps' paths
 	actions    []Action
+	settings   []SettingsChange
 	unproven   []Unproven
 	missed     []Proof // of the manifest at work: of faults that no request of the load comes to
 	problems   scenario.Problems

@@ -46,9 +46,18 @@ type Tools struct {
 	Istiod, Envoy, HTTPBin, Fortio, Bookinfo, Issuer, ESFlowControl, Worker, Kubectl, Kind, Istioctl string
 	// MySQL runs the MariaDB that is installed on the machine; FindMySQL says whether one is.
 	MySQL string
+	// Elasticsearch runs a node. It is empty until internal/elasticsearch has fetched it, since few scenarios need it.
+	Elasticsearch Elasticsearch
 
 	// Versions are by name: a release for Envoy, the module's version for the others.
 	Versions map[string]string
+}
+
+// Elasticsearch is what a node runs on.
+type Elasticsearch struct {
+	Path string // of the program, tools/elasticsearch/node
+	Home string // the folder of Elasticsearch
+	Java string // the folder of a JDK or JRE
 }
 
 // Options says which programs, and where they come from.
@@ -107,15 +116,14 @@ func recipes() []recipe {
 		goRecipe(Fortio, "tools/fortio", "fortio.org/fortio", "about 15 seconds", ""),
 		ownRecipe(Bookinfo, "fixtures/bookinfo/app"),
 		ownRecipe(Issuer, "fixtures/issuer/app"),
-		ownRecipe(ESFlowControl, "fixtures/es-flowcontrol/app"),
+		ownRecipe(ESFlowControl, "fixtures/es-flowcontrol/app", "internal/flowcontrol/settings"),
 		workerRecipe(), kubectlRecipe(), kindRecipe(), istioctlRecipe(),
 	}
 }
 
 // workerRecipe is of the project's own packages that a worker is made of.
 func workerRecipe() recipe {
-	r := ownRecipe(Worker, "cmd/squall-worker")
-	r.pins = append(r.pins, "internal/load", "internal/record")
+	r := ownRecipe(Worker, "cmd/squall-worker", "internal/load", "internal/record")
 	r.extra = true
 	return r
 }
@@ -145,9 +153,9 @@ func istioctlRecipe() recipe {
 	return r
 }
 
-// ownRecipe is a program of the project's own module: its sources are its version.
-func ownRecipe(name Name, dir string) recipe {
-	return recipe{name: name, pins: []string{"go.mod", "go.sum", dir}, pkg: "squall/" + dir, expect: "a few seconds", own: true}
+// ownRecipe is a program of the project's own module: its sources, in its folder and in others, are its version.
+func ownRecipe(name Name, dir string, others ...string) recipe {
+	return recipe{name: name, pins: append([]string{"go.mod", "go.sum", dir}, others...), pkg: "squall/" + dir, expect: "a few seconds", own: true}
 }
 
 // goRecipe is a program that Go builds from a module folder.

@@ -28,6 +28,9 @@ type program struct {
 	Listen []string
 	// Env are variables that the image sets.
 	Env map[string]string
+	// Bare starts the program without namespaces of its own, so that it does not know the names of the mesh. It has to end what it started
+	// when it is killed.
+	Bare bool
 	// Builtin says that Squall's own process is the application: the load generator.
 	Builtin bool
 }
@@ -94,7 +97,9 @@ func images(tools toolchain.Tools) map[string]program {
 				"-http", "$(POD_IP):$(PORT_9200)", "-admin", "$(POD_IP):$(PORT_9201)", "-transport", "$(POD_IP):$(PORT_9300)",
 			},
 		},
-		LoadImage: {Builtin: true},
+		LoadImage:                     {Builtin: true},
+		"elasticsearch":               elasticsearch(tools.Elasticsearch),
+		"elasticsearch/elasticsearch": elasticsearch(tools.Elasticsearch),
 	}
 	for name, init := range map[string]string{"mysql": "", "mariadb": "", "istio/examples-bookinfo-mysqldb": "bookinfo.sql"} {
 		p := program{Path: tools.MySQL}
@@ -107,6 +112,15 @@ func images(tools toolchain.Tools) map[string]program {
 		out[name] = p
 	}
 	return out
+}
+
+func elasticsearch(e toolchain.Elasticsearch) program {
+	return program{
+		Path:   e.Path,
+		Bare:   true, // Java finds itself below /proc by its process id
+		Listen: []string{"$(POD_IP)", "$(PORT_9200)", "$(PORT_9300)"},
+		Env:    map[string]string{"SQUALL_ELASTICSEARCH_HOME": e.Home, "ES_JAVA_HOME": e.Java},
+	}
 }
 
 // bookinfo are the images of Bookinfo: the project's own, whose arguments name the service, and upstream's, which are each of one

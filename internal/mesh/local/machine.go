@@ -1,6 +1,10 @@
 package local
 
-import "squall/internal/toolchain"
+import (
+	"slices"
+
+	"squall/internal/toolchain"
+)
 
 // Available says which programs that stand for the objects' images this machine would have to bring and does not: *toolchain.Error
 // values, joined. The others are brought by toolchain.Ensure, or are the user's own, which ReadFacts looks at. objects are as
@@ -11,15 +15,25 @@ func Available(objects []map[string]any, extra map[string]string) error {
 	if err := addImages(table, extra); err != nil {
 		return err
 	}
-	for _, o := range objects {
-		for _, image := range containerImages(o) {
-			if table[imageName(image)].Path == database {
-				_, err := toolchain.FindMySQL()
-				return err
-			}
-		}
+	if runs(objects, table, database) {
+		_, err := toolchain.FindMySQL()
+		return err
 	}
 	return nil
+}
+
+// RunsElasticsearch reports whether one of the objects' images stands for a node of Elasticsearch, which is Tools.Elasticsearch then.
+func RunsElasticsearch(objects []map[string]any, extra map[string]string) bool {
+	const node = "squall: a node"
+	table := images(toolchain.Tools{Elasticsearch: toolchain.Elasticsearch{Path: node}})
+	return addImages(table, extra) == nil && runs(objects, table, node)
+}
+
+// runs reports whether a program stands for one of the objects' images.
+func runs(objects []map[string]any, table map[string]program, path string) bool {
+	return slices.ContainsFunc(objects, func(o map[string]any) bool {
+		return slices.ContainsFunc(containerImages(o), func(image string) bool { return table[imageName(image)].Path == path })
+	})
 }
 
 // containerImages are the images of a Deployment's containers.

@@ -89,6 +89,15 @@ func (p *pod) address(port int32) string {
 	return net.JoinHostPort(p.ip.String(), strconv.Itoa(p.port(port)))
 }
 
+// Reach connects to the program of a pod, past its proxy.
+func (m *Mesh) Reach(ctx context.Context, _, podName string, port int) (net.Conn, error) {
+	p, err := m.pod(podName)
+	if err != nil {
+		return nil, err
+	}
+	return new(net.Dialer).DialContext(ctx, "tcp", p.address(int32(port)))
+}
+
 // startApp starts the program in place of the container and waits until it is ready to serve.
 func (k *kubelet) startApp(ctx context.Context, p *pod) error {
 	if p.program.Builtin {
@@ -109,6 +118,9 @@ func (k *kubelet) startApp(ctx context.Context, p *pod) error {
 		argv = append(argv, p.listen(a))
 	}
 	binds, unnamed, err := k.mesh.naming.await(ctx, p)
+	if p.program.Bare {
+		binds, unnamed = nil, nil
+	}
 	if unnamed != nil {
 		err = k.mesh.sayUnnamed(p, unnamed)
 	}
@@ -117,7 +129,7 @@ func (k *kubelet) startApp(ctx context.Context, p *pod) error {
 	}
 	app, err := k.mesh.procs.Start(ctx, proc.Spec{
 		Name: p.appName(), Path: p.program.Path, Args: argv, Env: p.env, LogFile: k.mesh.opts.Log(p.object.Name),
-		Dir: p.dir, Grace: p.grace(), Contain: true, Binds: binds,
+		Dir: p.dir, Grace: p.grace(), Contain: !p.program.Bare, Binds: binds,
 	})
 	if err != nil {
 		return err

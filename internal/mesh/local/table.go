@@ -16,7 +16,7 @@ type Image struct {
 
 // Images is the table from images to programs with the user's own entries in it, by name.
 func Images(extra map[string]string) ([]Image, error) {
-	table := images(toolchain.Tools{HTTPBin: string(toolchain.HTTPBin), Fortio: string(toolchain.Fortio), Bookinfo: string(toolchain.Bookinfo), Issuer: string(toolchain.Issuer), ESFlowControl: string(toolchain.ESFlowControl), MySQL: "tools/mariadb/mysqld"})
+	table := images(toolchain.Tools{HTTPBin: string(toolchain.HTTPBin), Fortio: string(toolchain.Fortio), Bookinfo: string(toolchain.Bookinfo), Issuer: string(toolchain.Issuer), ESFlowControl: string(toolchain.ESFlowControl), MySQL: "tools/mariadb/mysqld", Elasticsearch: toolchain.Elasticsearch{Path: "tools/elasticsearch/node"}})
 	if err := addImages(table, extra); err != nil {
 		return nil, err
 	}
@@ -35,7 +35,9 @@ func Images(extra map[string]string) ([]Image, error) {
 func variables(env map[string]string) []string {
 	var out []string
 	for _, name := range sortedKeys(env) {
-		out = append(out, name+"="+env[name])
+		if env[name] != "" { // of this machine
+			out = append(out, name+"="+env[name])
+		}
 	}
 	return out
 }
