@@ -39,7 +39,7 @@ func TestScenarios(t *testing.T) {
 			continue
 		}
 		if why := unavailable(t, s.File); why != nil {
-			kind.agreed.leaveOut(t, s.Name, why.Error())
+			kind.agreed.leaveOut(t, s.Name, strings.ReplaceAll(why.Error(), kind.root+string(filepath.Separator), ""))
 			continue
 		}
 		kind.env.Test(t, feature(s))

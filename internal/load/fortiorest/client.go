@@ -44,10 +44,17 @@ func (c *Client) Name() string { return c.name }
 // Close closes the connections that no request uses.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// Ready is nil when the server answers.
+// Ready is nil when the server's REST API answers. For a moment before it is there the server echoes whatever it is sent.
 func (c *Client) Ready(ctx context.Context) error {
-	_, err := c.ask(ctx, http.MethodGet, "status", nil)
-	return c.lost(err)
+	text, err := c.ask(ctx, http.MethodGet, "status", nil)
+	if err != nil {
+		return c.lost(err)
+	}
+	var status struct{ Statuses json.RawMessage }
+	if err := json.Unmarshal(text, &status); err != nil || status.Statuses == nil {
+		return c.lost(fmt.Errorf("its REST API is not there: %.100q is no status", text))
+	}
+	return nil
 }
 
 // Run makes the load's calls, each with the mark, and returns what Fortio counted when the last of them is over. When ctx ends, the

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -254,6 +255,27 @@ func TestAnswerOfAnotherServer(t *testing.T) {
 	var lost *worker.LostError
 	if err := clientOf(t, srv).Ready(t.Context()); !errors.As(err, &lost) || !strings.Contains(err.Error(), "404") {
 		t.Errorf("%v", err)
+	}
+}
+
+// Fortio's server echoes whatever it is sent for a moment, before its REST API is there.
+func TestReadyBeforeTheAPI(t *testing.T) {
+	var there atomic.Bool
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if there.Load() {
+			fmt.Fprint(w, `{"Statuses":{}}`)
+			return
+		}
+		_, _ = io.Copy(w, r.Body)
+	}))
+	defer srv.Close()
+	c := clientOf(t, srv)
+	if err := c.Ready(t.Context()); err == nil || !strings.Contains(err.Error(), "REST API") {
+		t.Errorf("the echo of nothing is taken for a status: %v", err)
+	}
+	there.Store(true)
+	if err := c.Ready(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 
