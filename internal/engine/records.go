@@ -1,7 +1,12 @@
 package engine
 
 import (
+	"cmp"
 	"fmt"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
 
 	"squall/internal/record"
 	"squall/internal/traffic/collect"
@@ -34,5 +39,34 @@ func (c Config) records(k *Compiled, rec *record.Run) (*collect.Options, error) 
 	if c.Records != nil {
 		out.Elastic = c.Records.Elastic
 	}
+	if out.Elastic == nil {
+		return out, nil
+	}
+	config := *out.Elastic
+	if config.Spool == "" {
+		config.Spool = rec.Path(spoolDir)
+	}
+	out.Elastic, out.Service = &config, k.inMesh(config.URLs[0])
 	return out, nil
+}
+
+// spoolDir is the folder of a run's in which records wait while Elasticsearch does not take them.
+const spoolDir = "records-spool"
+
+// inMesh is the service of the scenario that a URL is of, nil when it is another's.
+func (k *Compiled) inMesh(text string) *collect.Service {
+	u, err := url.Parse(text)
+	if err != nil {
+		return nil
+	}
+	namespace := k.Scenario.Spec.Namespace
+	name, rest, _ := strings.Cut(u.Hostname(), ".")
+	if !slices.Contains(k.Plan.Spec.Services, name) || rest != "" && rest != namespace && !strings.HasPrefix(rest, namespace+".svc") {
+		return nil
+	}
+	port, err := strconv.Atoi(u.Port())
+	if err != nil {
+		port = map[string]int{"https": 443}[u.Scheme]
+	}
+	return &collect.Service{Namespace: namespace, Name: name, Port: cmp.Or(port, 80)}
 }

@@ -20,12 +20,15 @@ func (r *runner) deploy(ctx context.Context) error {
 	if shared, ok := r.Env.(mesh.Shared); ok {
 		noter = notes{r, shared}
 	}
+	if err := r.openRecords(ctx); err != nil {
+		return err
+	}
 	objects, proxies, err := Deploy(ctx, r.Env, r.Plan, With{Note: noter, Instruments: r.collect})
 	r.objects = objects
 	if err != nil {
 		return err
 	}
-	if err := r.survey(ctx, proxies); err != nil {
+	if err := errors.Join(r.useMeshStore(ctx), r.survey(ctx, proxies)); err != nil {
 		return err
 	}
 	r.man.Versions = maps.Clone(r.man.Versions)

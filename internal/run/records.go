@@ -37,27 +37,48 @@ func (c *recorder) stage(name string) {
 	}
 }
 
+// openRecords opens the store, if it is not in the mesh: a wrong password is told before anything is there.
+func (r *runner) openRecords(ctx context.Context) error {
+	if r.Options.Records == nil {
+		return nil
+	}
+	c, err := collect.New(*r.Options.Records)
+	if err != nil {
+		return err
+	}
+	r.recorder = &recorder{Collector: c, served: make(chan error, 1), base: map[string]int64{}}
+	if c.InMesh() != nil {
+		return nil
+	}
+	return c.Use(ctx, nil)
+}
+
 // collect begins to take the interface traffic, and returns the objects that make proxies send it.
 func (r *runner) collect(ctx context.Context) ([]*unstructured.Unstructured, error) {
-	if r.Options.Records == nil {
+	if r.recorder == nil {
 		return nil, nil
 	}
 	env, ok := r.Env.(mesh.Recorder)
 	if !ok {
 		return nil, fmt.Errorf("the environment %s cannot collect interface traffic", r.Env.Name())
 	}
-	c, err := collect.Open(ctx, *r.Options.Records)
-	if err != nil {
-		return nil, err
-	}
-	rec := &recorder{Collector: c, served: make(chan error, 1), base: map[string]int64{}}
-	r.recorder = rec
 	l, objects, err := env.Records(ctx, r.Plan.ProxyNamespaces())
 	if err != nil {
 		return nil, fmt.Errorf("collect interface traffic: %w", err)
 	}
-	rec.serve(ctx, l)
+	r.recorder.serve(ctx, l)
 	return objects, nil
+}
+
+// useMeshStore opens the store that the mesh has itself.
+func (r *runner) useMeshStore(ctx context.Context) error {
+	if r.recorder == nil || r.recorder.InMesh() == nil {
+		return nil
+	}
+	s, dial := *r.recorder.InMesh(), mesh.PodDialer(r.Env)
+	return r.recorder.Use(ctx, func(ctx context.Context) (net.Conn, error) {
+		return r.objects.DialService(ctx, dial, s.Namespace, s.Name, s.Port)
+	})
 }
 
 // serve takes streams until endRecords.

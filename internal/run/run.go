@@ -220,8 +220,9 @@ func (r *runner) end(failure error) error {
 func (r *runner) down(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackWithin)
 	defer cancel()
+	ended := r.endRecords(ctx) // its store may be in the mesh
 	r.takeDown(ctx)
-	return errors.Join(r.Env.Down(ctx), r.endRecords(ctx))
+	return errors.Join(ended, r.Env.Down(ctx))
 }
 
 func (r *runner) since() float64 { return time.Since(r.base).Seconds() }

@@ -26,14 +26,18 @@ type Options struct {
 	// File is the store of SQLite. It is not used with Elastic.
 	File    string
 	Elastic *elastic.Config
+	// Service is the Elasticsearch, when it is one of the mesh's own; it is used when the mesh is ready.
+	Service *Service
 	// Interfaces are those that have a name; all others are learned.
 	Interfaces []traffic.Template
 }
 
-// Collector collects for one run.
+// Collector collects for one run. Records that come before it has a store wait for it.
 type Collector struct {
+	opts   Options
 	name   string
-	store  store.Store
+	store  store.Store // nil until Use
+	used   chan struct{}
 	server *als.Server
 	peers  *Peers
 
@@ -42,8 +46,8 @@ type Collector struct {
 	stage string
 }
 
-// Open opens the store. Nothing is listened at yet.
-func Open(ctx context.Context, o Options) (*Collector, error) {
+// New makes a collector that has no store yet. Nothing is listened at yet.
+func New(o Options) (*Collector, error) {
 	names, err := traffic.NewInterfaces(traffic.Caps{}, o.Interfaces...)
 	if err != nil {
 		return nil, err
@@ -52,13 +56,40 @@ func Open(ctx context.Context, o Options) (*Collector, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Collector{run: o.Run, peers: NewPeers()}
-	if c.store, c.name, err = openStore(ctx, o); err != nil {
-		return nil, err
-	}
-	c.server = als.New(als.Options{Sink: c.store, Prepare: traffic.NewPreparer(redactor, names, nil), Peers: c.peers, Phase: c.phase})
+	c := &Collector{opts: o, run: o.Run, used: make(chan struct{}), peers: NewPeers()}
+	c.server = als.New(als.Options{Sink: (*sink)(c), Prepare: traffic.NewPreparer(redactor, names, nil), Peers: c.peers, Phase: c.phase})
 	return c, nil
 }
+
+// sink hands records to the store, once there is one.
+type sink Collector
+
+// Put waits for the store, and while that has no room.
+func (s *sink) Put(ctx context.Context, records []traffic.Record) error {
+	select {
+	case <-s.used:
+		return s.store.Put(ctx, records)
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Use opens the store, once. Dial connects to an Elasticsearch that cannot be reached by its URL; nil is for one that can.
+func (c *Collector) Use(ctx context.Context, dial func(ctx context.Context) (net.Conn, error)) (err error) {
+	if c.opts.Elastic != nil {
+		config := *c.opts.Elastic
+		config.Dial = dial
+		c.opts.Elastic = &config
+	}
+	if c.store, c.name, err = openStore(ctx, c.opts); err != nil {
+		return fmt.Errorf("the store of interface traffic: %w", err)
+	}
+	close(c.used)
+	return nil
+}
+
+// InMesh says whether the store is in the mesh, so that it can only be used when that is ready.
+func (c *Collector) InMesh() *Service { return c.opts.Service }
 
 func openStore(ctx context.Context, o Options) (store.Store, string, error) {
 	if o.Elastic != nil {
@@ -126,11 +157,11 @@ func dimensions() []store.Dimension {
 	}
 }
 
-// Reader is the store.
-func (c *Collector) Reader() store.Reader { return c.store }
-
 // Close waits for what is pending until ctx is done, and closes the store.
 func (c *Collector) Close(ctx context.Context) error {
+	if c.store == nil {
+		return nil
+	}
 	if err := c.store.Close(ctx); err != nil {
 		return errors.Join(fmt.Errorf("close the store of records (%s)", c.name), err)
 	}

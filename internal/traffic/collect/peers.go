@@ -13,6 +13,7 @@ import (
 type Service struct {
 	Namespace, Name string
 	IPs             []string // cluster IPs
+	Port            int      // that is meant; 0 where none is
 }
 
 // Peers knows workloads by their pods' IPs, and services by cluster IP and name. It may be used by many at once.

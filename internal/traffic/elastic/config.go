@@ -1,9 +1,11 @@
 package elastic
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"os"
 	"strings"
@@ -44,6 +46,9 @@ type Config struct {
 	// Spool is a folder for records that cannot be sent. Without one, nothing is taken while Elasticsearch is down.
 	Spool      string
 	SpoolBytes int64 // that it may hold; 0 is 1 GiB
+
+	// Dial connects to the server, whatever its URL; nil is by its host and port.
+	Dial func(ctx context.Context) (net.Conn, error)
 }
 
 // file is application.yaml.

@@ -18,7 +18,8 @@ import (
 const (
 	firstWait = 100 * time.Millisecond
 	longWait  = 5 * time.Second
-	quickly   = 3 // tries before a batch goes to the spool
+	quickly   = 3               // tries before a batch goes to the spool
+	soon      = 5 * time.Second // that one of these tries may take
 )
 
 // write sends a batch. What Elasticsearch does not take for now goes to the spool, and stays pending; without a spool it is tried until it
@@ -34,7 +35,7 @@ func (s *Store) write(ctx context.Context, batch []traffic.Record) store.Outcome
 		return out
 	}
 	for try := 1; len(docs) > 0; try++ {
-		docs = s.send(ctx, docs, &out)
+		docs = s.try(ctx, docs, &out)
 		switch {
 		case len(docs) == 0:
 		case s.spool != nil && (try >= quickly || ctx.Err() != nil):
@@ -49,6 +50,16 @@ func (s *Store) write(ctx context.Context, batch []traffic.Record) store.Outcome
 		}
 	}
 	return out
+}
+
+// try sends once. With a spool, a server that does not answer soon is not waited for: what it has taken after all is known by its ids.
+func (s *Store) try(ctx context.Context, docs []document, out *store.Outcome) []document {
+	if s.spool != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, soon)
+		defer cancel()
+	}
+	return s.send(ctx, docs, out)
 }
 
 // pause waits longer from try to try, and not as long as others do.
