@@ -117,7 +117,7 @@ func (c *compiler) counted(e, of ast.Expr, field string) (*measure, error) {
 // entries compiles access(SERVICE, PRED), of which each may be left out, and copies(SERVICE, PRED).
 func (c *compiler) entries(e ast.Expr) (*measure, error) {
 	name := e.AsCall().FunctionName()
-	service, preds, err := c.serviceFirst(e)
+	service, preds, err := c.serviceFirst(e, ofAccess)
 	if err != nil {
 		return nil, err
 	}

@@ -47,7 +47,7 @@ func (c *compiler) recorded(sel, of ast.Expr, field string) (*measure, error) {
 		m.kind = mRecordedRatio
 	}
 	m.q = percentileNames()[field]
-	service, preds, err := c.serviceFirst(of)
+	service, preds, err := c.serviceFirst(of, ofRecorded)
 	if err != nil {
 		return nil, err
 	}
@@ -65,13 +65,17 @@ func (c *compiler) recorded(sel, of ast.Expr, field string) (*measure, error) {
 }
 
 // serviceFirst reads the service that a call's arguments may begin with, and returns how many arguments that takes.
-func (c *compiler) serviceFirst(call ast.Expr) (service string, n int, err error) {
+func (c *compiler) serviceFirst(call ast.Expr, d domain) (service string, n int, err error) {
 	args := call.AsCall().Args()
 	if len(args) == 0 {
 		return "", 0, nil
 	}
 	switch first := args[0]; first.Kind() {
-	case ast.IdentKind, ast.LiteralKind:
+	case ast.IdentKind:
+		if _, ok := d.find(first.AsIdent()); ok && !slices.Contains(c.services, first.AsIdent()) {
+			return "", 0, nil // a condition by itself, such as failed
+		}
+	case ast.LiteralKind:
 	case ast.CallKind:
 		if first.AsCall().FunctionName() != operators.Subtract { // a-b is a name that lacks its quotes
 			return "", 0, nil

@@ -65,6 +65,7 @@ func TestRecorded(t *testing.T) {
 		`records(httpbin, interface == "/status/{code}" && method == "GET").ratio >= 1`:             {Pass, ""},
 		`records(httpbin, version == "v1").ratio in [60%, 80%] @95%`:                                {Pass, "wilson"},
 		`records(httpbin, version == "v1").ratio > 70% @95%`:                                        {Inconclusive, "too few"},
+		`records(failed).count == 0`:                                                                {Pass, ""},
 		`records(httpbin).versions == 2`:                                                            {Pass, ""},
 		`records(httpbin).versions == 3`:                                                            {Fail, "= 2"},
 		`records(httpbin).mean in [18.9ms, 19.1ms] && records(httpbin).p99 in [18ms, 20ms]`:         {Pass, ""},
