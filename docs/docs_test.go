@@ -97,6 +97,7 @@ func generators() map[string]func(t *testing.T, argument, above string) string {
 		"unsupported":  unsupportedTable,
 		"scenarios":    scenarioTable,
 		"packages":     packageTable,
+		"otel":         otelLabels,
 		"dependencies": dependencyTable,
 	}
 }

@@ -119,7 +119,7 @@ func (a *app) root() *cobra.Command {
 	c.AddCommand(
 		a.runCommand(), a.falsifyCommand(), a.lintCommand(), a.validateCommand(), a.planCommand(), a.listCommand(), a.describeCommand(), a.schemaCommand(),
 		a.judgeCommand(), a.reportCommand(), a.rollbackCommand(),
-		a.upCommand(), a.downCommand(), a.kindCommand(), a.imageCommand(), a.doctorCommand(), a.versionCommand(),
+		a.upCommand(), a.downCommand(), a.kindCommand(), a.collectCommand(), a.imageCommand(), a.doctorCommand(), a.versionCommand(),
 	)
 	return c
 }

@@ -75,9 +75,10 @@ func (r *runner) phase(ctx context.Context, p *plan.Phase) error {
 		result.Complete = incomplete.Error()
 		r.event(record.Event{Phase: p.Name, Kind: "error", Text: incomplete.Error()})
 	}
-	told := errors.Join(r.partings(p, before), r.effects(gather, p), r.recorder.save(ctx, r.Record, p.Name))
+	told := errors.Join(r.partings(p, before), r.effects(gather, p))
 	r.dismiss(*result)
-	err = errors.Join(loadErr, told, r.Record.WriteLoad(p.Name, *result), r.unchanged(gather), r.settingsHold(gather), r.sameProxies(gather))
+	err = errors.Join(loadErr, told, r.Record.WriteLoad(p.Name, *result), r.unchanged(gather), r.settingsHold(gather), r.sameProxies(gather),
+		r.recorder.save(ctx, r.Record, p.Name)) // last, as it may take the store a while
 	if err != nil || !result.HasLost() {
 		return err
 	}

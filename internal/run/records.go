@@ -114,7 +114,7 @@ func (r *runner) acquaint(ctx context.Context) error {
 			return err
 		}
 		for _, p := range list {
-			pods[p.Status.PodIP] = workloadOf(p)
+			pods[p.Status.PodIP] = WorkloadOf(p)
 		}
 		found, err := r.objects.Services(ctx, ns)
 		if err != nil {
@@ -128,9 +128,9 @@ func (r *runner) acquaint(ctx context.Context) error {
 	return nil
 }
 
-// workloadOf is what a pod is called in records. Of a pod behind several services it is of the one with the name of its label app, or
+// WorkloadOf is what a pod is called in records. Of a pod behind several services it is of the one with the name of its label app, or
 // else of the first.
-func workloadOf(p mesh.Pod) traffic.Workload {
+func WorkloadOf(p mesh.Pod) traffic.Workload {
 	w := traffic.Workload{Namespace: p.Namespace, Name: mesh.WorkloadOf(p.Pod), Version: p.Labels["version"], Pod: p.Name}
 	for _, s := range p.Services {
 		if w.Service == "" || s == p.Labels["app"] {

@@ -3,6 +3,7 @@
 package collect
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -134,7 +135,8 @@ func (c *Collector) Read(ctx context.Context, stage string) (Phase, error) {
 	flushed := c.store.Flush(ctx)
 	out := Phase{Store: c.name, Account: c.store.Account()}
 	if flushed != nil {
-		return out, fmt.Errorf("the store of records (%s) has not taken all of them: %w", c.name, flushed)
+		a := out.Account
+		return out, fmt.Errorf("the store of records (%s) has not taken all of them, %d are pending: %w; its last error: %s", c.name, a.Pending, flushed, cmp.Or(a.LastError, "none"))
 	}
 	var err error
 	out.Groups, err = c.store.Groups(ctx, store.Filter{Run: c.run, Stages: []string{stage}}, dimensions()...)
@@ -156,6 +158,9 @@ func dimensions() []store.Dimension {
 		store.ByReporter, store.BySource, store.ByService, store.ByWorkload, store.ByVersion, store.ByInterface, store.ByCode, store.ByFlags,
 	}
 }
+
+// Account is what became of all records so far.
+func (c *Collector) Account() store.Account { return c.store.Account() }
 
 // Close waits for what is pending until ctx is done, and closes the store.
 func (c *Collector) Close(ctx context.Context) error {
