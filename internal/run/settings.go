@@ -119,7 +119,7 @@ func (j *Journal) reset(ctx context.Context, e Entry) error {
 	default:
 		return fmt.Errorf("%s: %w", e.Step, ofService(s.At, err))
 	}
-	if err := client.Holds(ctx, s.Made); err != nil {
+	if err := client.HoldsEither(ctx, s.Made, s.Before); err != nil {
 		if !errors.As(err, &differs) {
 			return fmt.Errorf("%s: %w", e.Step, ofService(s.At, err))
 		}
