@@ -141,6 +141,14 @@ func TestFlowControlThatFails(t *testing.T) {
 			set:     func(g *guarded) map[string]string { return map[string]string{"url": g.node.URL} },
 			verdict: check.Error, code: 3, want: "it tells nothing of its flow control",
 		},
+		"a wrong password": {
+			set:     func(*guarded) map[string]string { return map[string]string{"user": "wrong"} },
+			verdict: check.Error, code: 3, want: "401: who: check the password of wrong in the variable SQUALL_TEST_FLOW_PASSWORD",
+		},
+		"no right to change": {
+			set:     func(*guarded) map[string]string { return map[string]string{"user": "reader"} },
+			verdict: check.Error, code: 3, want: "403: may not: check the password of reader",
+		},
 		"changed by somebody": {
 			during: func(g *guarded) {
 				g.exceed()
@@ -186,4 +194,13 @@ func TestFlowControlWithoutItsSecret(t *testing.T) {
 	if _, err := g.config.Run(g.ctx, g.compiled, &g.hooks); err == nil || !strings.Contains(err.Error(), "the variable SQUALL_TEST_FLOW_PASSWORD of the environment is empty or not set") {
 		t.Errorf("%v", err)
 	}
+}
+
+// TestFlowControlThatTheServiceRefuses names what the service says about a key that is not known here.
+func TestFlowControlThatTheServiceRefuses(t *testing.T) {
+	g := &guarded{node: standin.New(t)}
+	g.site = flowcontroltest.Serve(t, g.node.URL)
+	g.whole = prepareWith(t, "flow-refused.yaml", scenario.Options{Set: map[string]string{"url": g.site.Admin}})
+	g.run()
+	g.expect(check.Error, 3, "400: illegal_argument_exception: persistent setting [flowcontrol.http.tomorrow], not recognized")
 }
