@@ -29,16 +29,16 @@ func rejecting() *memory {
 
 func TestFlowControl(t *testing.T) {
 	for stmt, want := range map[string]Verdict{
-		`flowcontrol(search).http.rejected_concurrent == 60`:                           Pass, // what was added
-		`flowcontrol("search").http.rejected_concurrent == count(code == 503)`:         Pass,
-		`flowcontrol(search, "a").http.rejected_concurrent == 40`:                      Pass,
-		`flowcontrol(search, "id-b").http.rejected_concurrent == 40`:                   Fail,
-		`flowcontrol(search).http.concurrent_req == 5`:                                 Pass, // what there is after
-		`flowcontrol(search).node.total_opened - count(code == 503) in [0, 4]`:         Pass,
-		`flowcontrol(search).http.rejected_concurrent / load.seconds > 29`:             Pass,
-		`flowcontrol(search, "c").http.rejected_concurrent == 0`:                       Inconclusive,
-		`flowcontrol(other).http.rejected_concurrent == 0`:                             Inconclusive,
-		`flowcontrol(search).cpu.rejected_cpu == 0`:                                    Inconclusive, // the record lacks it
+		`flowcontrol(search).http.rejected_concurrent == 60`:                            Pass, // what was added
+		`flowcontrol("search").http.rejected_concurrent == count(code == 503)`:          Pass,
+		`flowcontrol(search, "a").http.rejected_concurrent == 40`:                       Pass,
+		`flowcontrol(search, "id-b").http.rejected_concurrent == 40`:                    Fail,
+		`flowcontrol(search).http.concurrent_req == 5`:                                  Pass, // what there is after
+		`flowcontrol(search).node.total_opened - count(code == 503) in [0, 4]`:          Pass,
+		`flowcontrol(search).http.rejected_concurrent / load.seconds > 29`:              Pass,
+		`flowcontrol(search, "c").http.rejected_concurrent == 0`:                        Inconclusive,
+		`flowcontrol(other).http.rejected_concurrent == 0`:                              Inconclusive,
+		`flowcontrol(search).cpu.rejected_cpu == 0`:                                     Inconclusive, // the record lacks it
 		`flowcontrol(search).http.rejected_concurrent > 0 && count(code == 200) == 140`: Pass,
 	} {
 		if got := judge(t, rejecting(), stmt); got.Verdict != want {

@@ -44,7 +44,7 @@ func serve(t testing.TB, node string, at [2]string) Site {
 	}
 	var on [2]net.Listener
 	for i := range on {
-		if on[i], err = net.Listen("tcp", at[i]); err != nil {
+		if on[i], err = new(net.ListenConfig).Listen(t.Context(), "tcp", at[i]); err != nil {
 			t.Fatal(err)
 		}
 	}
