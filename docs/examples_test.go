@@ -65,7 +65,7 @@ kind: Scenario
 metadata: {name: example}
 spec:
   hypothesis: It compiles.
-  fixtures: [httpbin, httpbin-v2]
+  fixtures: [httpbin, httpbin-v2, es-flowcontrol]
   baseline:
     load: {url: "http://httpbin:8000/get", requests: 10}
     checks: [count() > 0]
@@ -106,6 +106,9 @@ func planned(t *testing.T, argument, above string) string {
 	}
 	for _, does := range phase.Actions {
 		fmt.Fprintf(&b, "It %s.\n\n", does)
+	}
+	for _, sets := range phase.Settings {
+		fmt.Fprintf(&b, "%s.\n\n", sets)
 	}
 	for _, why := range phase.Unproven {
 		fmt.Fprintf(&b, "Not proven: %s.\n\n", why)

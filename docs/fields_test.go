@@ -131,7 +131,7 @@ func fieldTable(t *testing.T, root *schema, definition, of string) string {
 // kind is a field's type in words.
 func (s *schema) kind() string {
 	names := map[string]string{
-		"Duration": "duration", "Percent": "percent", "Share": "whole percent", "Text": "expression", "Scalar": "text, number or truth value", "Pattern": "text, or `{regex: …}`",
+		"Duration": "duration", "Percent": "percent", "Share": "whole percent", "Text": "expression", "Scalar": "text, number or truth value", "Setting": "text, number, truth value, list of these, or null", "Pattern": "text, or `{regex: …}`",
 		"Object": "Kubernetes object", "Pods": "whole number from 1, or `all`",
 	}
 	switch {

@@ -63,7 +63,17 @@ func (k *killed) locate(flags *connection) error {
 	if k.objects, err = mesh.NewObjects(access); err != nil {
 		return environment(err)
 	}
-	return nil
+	k.flow, err = flowOf(access, k.objects)
+	return err
+}
+
+// flowOf asks the flow control of services of a cluster, by their pods.
+func flowOf(access mesh.Access, objects *mesh.Objects) (run.Flow, error) {
+	env, err := kube.New(kube.Options{Name: string(envCluster), Config: access})
+	if err != nil {
+		return nil, environment(err)
+	}
+	return run.NewFlow(objects, env.Dial), nil
 }
 
 // findCopy finds what the run's cluster has of it, when its journal is not here. An empty journal is no proof that the run changed
@@ -113,7 +123,7 @@ func (k *killed) hasJournal() bool {
 // fromCopy takes back what the run left by the copy of its journal on the cluster.
 func (k *killed) fromCopy(ctx context.Context, foreign run.Decision) restored {
 	out := restored{RunID: k.man.RunID, Env: k.man.Env, Text: "what it left is taken back, by the copy of its journal on the cluster"}
-	k.remains.Foreign = foreign
+	k.remains.Foreign, k.remains.Flow = foreign, k.flow
 	done, err := k.remains.Undo(ctx, k.objects)
 	out.Undone = done
 	if err != nil {

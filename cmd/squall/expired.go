@@ -27,6 +27,10 @@ func (a *app) rollbackExpired(ctx context.Context, f *rollbackFlags) error {
 	if err != nil {
 		return environment(fmt.Errorf("%s at %s: %w", target.Context, target.Server, err))
 	}
+	flow, err := flowOf(access, objects)
+	if err != nil {
+		return err
+	}
 	here, err := a.killedHere()
 	if err != nil {
 		return err
@@ -42,6 +46,7 @@ func (a *app) rollbackExpired(ctx context.Context, f *rollbackFlags) error {
 			fmt.Fprintf(a.stderr, "run %s has time until %s: left alone\n", r.Run, r.Expires.Format(time.RFC3339))
 			continue
 		}
+		r.Flow = flow
 		out, err := a.clear(ctx, objects, r, here[r.Run])
 		errs = append(errs, err)
 		if len(out.Errors) > 0 || err != nil {
@@ -80,7 +85,7 @@ func (a *app) killedHere() (map[string]*killed, error) {
 func (a *app) clear(ctx context.Context, objects *mesh.Objects, r *run.Remains, here *killed) (restored, error) {
 	out := restored{RunID: r.Run, Env: string(envCluster)}
 	if here != nil {
-		here.objects = objects
+		here.objects, here.flow = objects, r.Flow
 		own, err := here.rollback(ctx, run.Leave)
 		if err == nil {
 			err = rewrite(here.rec)

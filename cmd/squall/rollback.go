@@ -111,6 +111,8 @@ type killed struct {
 	owner run.Owner
 	// objects are those of the cluster that the run was on, nil for a local one.
 	objects *mesh.Objects
+	// flow asks the flow control of services of the cluster, nil for a local run.
+	flow run.Flow
 	// lost is why the run cannot be rolled back, so that the others are all the same.
 	lost string
 	// remains are what the run's cluster has of it, where the run's folder or its journal is not here.
@@ -201,6 +203,9 @@ func readKilled(rec *record.Run) (killed, error) {
 // unfinished reports whether the run has no end, or left something behind on a mesh that outlives runs.
 func (k killed) unfinished() bool {
 	r := k.man.Rollback
+	if k.man.End != nil && k.man.Env == string(envLocal) && len(r.Errors) > 0 && !r.Forgotten {
+		return len(k.outside()) > 0
+	}
 	return k.man.End == nil || k.man.Env != string(envLocal) && !r.Forgotten && (len(r.Errors) > 0 || r.Objects != "ok")
 }
 
@@ -265,7 +270,7 @@ func (k killed) rollback(ctx context.Context, foreign run.Decision) (out restore
 		return out, err
 	}
 	defer func() { err = errors.Join(err, journal.Close()) }()
-	journal.Foreign = foreign
+	journal.Foreign, journal.Flow = foreign, k.flow
 	start := time.Now()
 	was := k.man.Rollback
 	k.man.Rollback = record.Rollback{Tried: true}
@@ -277,11 +282,12 @@ func (k killed) rollback(ctx context.Context, foreign run.Decision) (out restore
 		}
 	case k.objects != nil:
 		k.restore(ctx, journal, &out)
-	case k.man.End != nil:
+	case k.man.End != nil && !journal.OpenOutside():
 		out.Text = "the run has an end, and its mesh ended with it: nothing to do"
 		return out, nil
 	default:
 		k.restoreLocal(journal, &out)
+		k.restoreOutside(ctx, journal, &out)
 	}
 	out.Errors = k.man.Rollback.Errors
 	if o := k.man.Rollback.Objects; o != "ok" && o != "" && !k.man.Rollback.Forgotten {
@@ -298,11 +304,18 @@ func whatIsOpen(open []run.Entry) string {
 	if n := len(run.Originals(open)); n > 0 {
 		parts = append(parts, fmt.Sprintf("%d changed objects", n))
 	}
-	pods := map[string]bool{}
+	pods, services := map[string]bool{}, map[string]bool{}
 	for _, e := range open {
-		if e.Deed != nil {
+		switch {
+		case run.Outside(e): // they did not end with the mesh
+		case e.Deed != nil && e.Deed.Settings != nil:
+			services[e.Deed.Target] = true
+		case e.Deed != nil:
 			pods[e.Deed.Target] = true
 		}
+	}
+	if len(services) > 0 {
+		parts = append(parts, fmt.Sprintf("the settings of flow control of %d services", len(services)))
 	}
 	if len(pods) > 0 {
 		parts = append(parts, fmt.Sprintf("%d pods that steps had killed or stopped", len(pods)))
@@ -318,8 +331,8 @@ func (k *killed) restoreLocal(journal *run.Journal, out *restored) {
 	}
 	k.man.Rollback.Objects, k.man.Rollback.Proxies = "ok", "ok" // there are none any more, unless something below says so
 	out.Text = "nothing is left to restore: the mesh ended with the run"
-	if open := journal.Open(); len(open) > 0 {
-		out.Text = fmt.Sprintf("nothing is left to restore: the mesh, with %s, ended with the run", whatIsOpen(open))
+	if what := whatIsOpen(journal.Open()); what != "" {
+		out.Text = fmt.Sprintf("nothing is left to restore: the mesh, with %s, ended with the run", what)
 	}
 	if k.owner.MeshDir == "" {
 		return // killed before it had a mesh

@@ -110,13 +110,19 @@ func honour(images map[string]string) (func([]*unstructured.Unstructured) []plan
 	}, nil
 }
 
-// Available says what this machine would have to bring for the plan and does not: *toolchain.Error values, joined.
+// Available says what this machine would have to bring for the plan and does not, joined: *toolchain.Error values, and secrets that are
+// not where the scenario says.
 func (k *Compiled) Available() error {
+	var errs []error
+	for _, at := range k.Plan.Flow {
+		_, err := at.Options()
+		errs = append(errs, err)
+	}
 	if !isLocal(k.env) {
-		return nil // nodes pull what they do not have
+		return errors.Join(errs...) // nodes pull what they do not have
 	}
 	objects := k.objects()
-	return errors.Join(local.Available(objects, k.images), k.lacks(objects))
+	return errors.Join(append(errs, local.Available(objects, k.images), k.lacks(objects))...)
 }
 
 // lacks says what the machine lacks for a node of Elasticsearch, if one is in the plan.

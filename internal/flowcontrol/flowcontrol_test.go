@@ -1,55 +1,28 @@
 package flowcontrol
 
 import (
-	"context"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"log"
-	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"os"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
-	"squall/fixtures/es-flowcontrol/app/proxy"
 	"squall/fixtures/es-flowcontrol/app/standin"
 	"squall/internal/elasticsearch"
 	"squall/internal/elasticsearch/elasticsearchtest"
+	"squall/internal/flowcontrol/flowcontroltest"
 )
 
 // fixture serves the project's own flow control before a node, and returns both addresses.
 func fixture(t *testing.T, node string) (controlled, admin string) {
 	t.Helper()
-	at, err := url.Parse(node)
-	if err != nil {
-		t.Fatal(err)
-	}
-	server, err := proxy.New(proxy.Config{Backend: at, Cores: 2, Log: log.New(t.Output(), "", 0), Now: time.Now})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var on [2]net.Listener
-	for i := range on {
-		if on[i], err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
-			t.Fatal(err)
-		}
-	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(ctx, proxy.Listeners{HTTP: on[0], Admin: on[1]}) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	})
-	return "http://" + on[0].Addr().String(), "http://" + on[1].Addr().String()
+	s := flowcontroltest.Serve(t, node)
+	return s.Controlled, s.Admin
 }
 
 func client(t *testing.T, o Options) *Client {

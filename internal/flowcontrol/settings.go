@@ -74,6 +74,30 @@ func (c *Client) Holds(ctx context.Context, change Change) error {
 	return errors.Join(differences("persistent", change.Persistent, now.Persistent), differences("transient", change.Transient, now.Transient))
 }
 
+// HoldsEither reports whether each setting of a change is what the change, or its undo, makes it; the error names each that is neither, as a
+// *DifferenceError from the change.
+func (c *Client) HoldsEither(ctx context.Context, change, undo Change) error {
+	if err := errors.Join(change.check(), undo.check()); err != nil {
+		return err
+	}
+	now, err := c.settings(ctx)
+	if err != nil {
+		return err
+	}
+	return errors.Join(neither("persistent", change.Persistent, undo.Persistent, now.Persistent),
+		neither("transient", change.Transient, undo.Transient, now.Transient))
+}
+
+func neither(scope string, one, other, now map[string]any) error {
+	left := map[string]any{}
+	for name, value := range one {
+		if plain(other[name]) != plain(now[name]) {
+			left[name] = value
+		}
+	}
+	return differences(scope, left, now)
+}
+
 // DifferenceError is a setting that is not what it should be.
 type DifferenceError struct{ Scope, Key, Now, Want string }
 

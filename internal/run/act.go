@@ -205,7 +205,7 @@ func uids(pods []corev1.Pod) []types.UID {
 // refresh waits until the workloads are whole again, as far as the steps leave them so, and takes their proxies for those of the mesh.
 func (r *runner) refresh(ctx context.Context) error {
 	r.workloads = true
-	proxies, err := awaitReady(ctx, r.Env, r.objects, r.Plan.ProxyNamespaces(), r.excepted())
+	proxies, err := awaitReady(ctx, r.Env, r.objects, r.Plan, r.excepted())
 	if err != nil {
 		return err
 	}

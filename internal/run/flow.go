@@ -93,6 +93,9 @@ func (r *runner) flowCounts(ctx context.Context, phase string, when record.When)
 	var out []record.FlowControl
 	for _, at := range r.Plan.Flow {
 		f, err := r.countsOf(ctx, at)
+		if err == nil && when == record.After {
+			err = r.holds(ctx, at) // what forgot its settings has begun anew
+		}
 		f.Service = at.Name
 		if err != nil {
 			f = record.FlowControl{Service: at.Name, Missing: err.Error()}
@@ -146,19 +149,28 @@ func (r *runner) countsOf(ctx context.Context, at flowcontrol.Place) (out record
 // settingsHold is an error when somebody else changed a setting of the stages so far while the load ran.
 func (r *runner) settingsHold(ctx context.Context) error {
 	var errs []error
-	for at, made := range r.settings() {
-		client, err := r.flow(ctx, at)
-		if err == nil {
-			err = client.Holds(ctx, made)
-		}
-		var differs *flowcontrol.DifferenceError
-		if errors.As(err, &differs) {
-			err = reverted("the change was reverted during the stage at %s, by somebody or by a new start: the %s setting %s is %s, and the stage made it %s",
-				at.Name, differs.Scope, differs.Key, differs.Now, differs.Want)
-		}
-		errs = append(errs, err)
+	for at := range r.settings() {
+		errs = append(errs, r.holds(ctx, at))
 	}
 	return errors.Join(errs...)
+}
+
+// holds is settingsHold for one service.
+func (r *runner) holds(ctx context.Context, at flowcontrol.Place) error {
+	made, ok := r.settings()[at]
+	if !ok {
+		return nil
+	}
+	client, err := r.flow(ctx, at)
+	if err == nil {
+		err = client.Holds(ctx, made)
+	}
+	var differs *flowcontrol.DifferenceError
+	if errors.As(err, &differs) {
+		return reverted("the change was reverted during the stage at %s, by somebody or by a new start: the %s setting %s is %s, and the stage made it %s",
+			at.Name, differs.Scope, differs.Key, differs.Now, differs.Want)
+	}
+	return err
 }
 
 // settings are what the stages so far have made of the flow control of services.

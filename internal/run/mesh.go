@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -63,7 +64,7 @@ func Deploy(ctx context.Context, env mesh.Env, p *plan.Plan, with With) (*mesh.O
 			return objects, nil, fmt.Errorf("fixtures: %w", err)
 		}
 	}
-	proxies, err := awaitReady(ctx, env, objects, p.ProxyNamespaces(), exceptions{})
+	proxies, err := awaitReady(ctx, env, objects, p, exceptions{})
 	return objects, proxies, err
 }
 
@@ -126,10 +127,22 @@ func (d *deployment) apply(ctx context.Context, u *unstructured.Unstructured, ma
 	return err
 }
 
+// patience is how long workloads may take to be ready: as long as the longest deadline that a Deployment of the fixtures gives itself.
+func patience(p *plan.Plan) time.Duration {
+	within := readyWithin
+	for _, o := range p.Fixtures {
+		if s, ok, err := unstructured.NestedInt64(o.Object, "spec", "progressDeadlineSeconds"); ok && err == nil {
+			within = max(within, time.Duration(s)*time.Second)
+		}
+	}
+	return within
+}
+
 // awaitReady waits until the workloads of the namespaces serve and every proxy knows them, and returns the proxies. What is excepted is
 // neither waited for nor asked.
-func awaitReady(ctx context.Context, env mesh.Env, objects *mesh.Objects, namespaces []string, except exceptions) ([]record.Proxy, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, readyWithin, fmt.Errorf("not ready within %s", readyWithin))
+func awaitReady(ctx context.Context, env mesh.Env, objects *mesh.Objects, p *plan.Plan, except exceptions) ([]record.Proxy, error) {
+	within, namespaces := patience(p), p.ProxyNamespaces()
+	ctx, cancel := context.WithTimeoutCause(ctx, within, fmt.Errorf("not ready within %s", within))
 	defer cancel()
 	for _, ns := range namespaces {
 		if err := mesh.AwaitReady(ctx, objects, ns, slices.Concat(except.stuck, except.held)...); err != nil {

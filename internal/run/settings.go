@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -112,10 +113,13 @@ func (j *Journal) reset(ctx context.Context, e Entry) error {
 	switch err := client.Holds(ctx, s.Before); {
 	case err == nil:
 		return nil
-	case !errors.As(err, &differs):
+	case errors.As(err, &differs):
+	case j.made(s.At):
+		return nil // it goes, and what was set of it
+	default:
 		return fmt.Errorf("%s: %w", e.Step, ofService(s.At, err))
 	}
-	if err := client.Holds(ctx, s.Made); err != nil {
+	if err := client.HoldsEither(ctx, s.Made, s.Before); err != nil {
 		if !errors.As(err, &differs) {
 			return fmt.Errorf("%s: %w", e.Step, ofService(s.At, err))
 		}
@@ -134,6 +138,12 @@ func (j *Journal) reset(ctx context.Context, e Entry) error {
 		return fmt.Errorf("%s: %w", e.Step, ofService(s.At, err))
 	}
 	return nil
+}
+
+// made reports a Service that the run itself has made.
+func (j *Journal) made(at flowcontrol.Place) bool {
+	ref := mesh.Ref{APIVersion: "v1", Kind: "Service", Namespace: at.Namespace, Name: at.Service}
+	return at.URL == "" && slices.ContainsFunc(j.open, func(e Entry) bool { return e.Deed == nil && e.Before == nil && identify(e.Ref) == identify(ref) })
 }
 
 // keep notes that an object was decided to be kept as it is.

@@ -9,7 +9,7 @@ func deploymentRules() []rule {
 		{path: "spec.strategy.type"},
 		{path: "spec.strategy.rollingUpdate", why: "as many pods of the new template start as are wanted, and the old ones stay until those are ready"},
 		{path: "spec.revisionHistoryLimit", why: "no history is kept"},
-		{path: "spec.progressDeadlineSeconds", why: "a pod that cannot start is told at once"},
+		{path: "spec.progressDeadlineSeconds", why: "a pod that cannot start is told at once; a run waits so long for one that takes more than 90 s"},
 		{path: "spec.minReadySeconds", judge: never("a ready pod is available at once on the local mesh", onCluster)},
 		{path: "spec.paused", judge: never("a change is rolled out at once on the local mesh", "remove it")},
 	}
