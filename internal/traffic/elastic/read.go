@@ -130,7 +130,7 @@ func (s *Store) List(ctx context.Context, f store.Filter, page store.Page) (out 
 	if page.After != "" {
 		var after []int64
 		if err := json.Unmarshal([]byte(page.After), &after); err != nil || len(after) != len(sort) {
-			return out, fmt.Errorf("a page after %.60q: no listing of this order said so", page.After)
+			return out, fmt.Errorf("a page after %.60q: %w", page.After, store.ErrCursor)
 		}
 		body["search_after"] = after
 	}
