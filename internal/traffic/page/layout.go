@@ -7,8 +7,8 @@ import (
 )
 
 const (
-	boxWidth, boxHeight = 168, 44
-	gapX, gapY          = 120, 26
+	boxWidth, boxHeight = 150, 44
+	gapX, gapY          = 88, 26
 	margin              = 16
 )
 

@@ -1,6 +1,7 @@
 package page
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"flag"
@@ -46,7 +47,7 @@ func bookinfo(n int, over time.Duration) []traffic.Record {
 		{"istio-ingressgateway", "productpage", "v1", "POST", "/login", 1, 8 * time.Millisecond, 0},
 		{"istio-ingressgateway", "productpage", "v1", "GET", "/api/v1/products/{id}", 900, 15 * time.Millisecond, 0},
 		{"productpage-v1", "reviews", "v2", "GET", "/reviews/{id}", 900, 18 * time.Millisecond, 0.004},
-		{"productpage-v1", "reviews", "v3", "GET", "/reviews/{id}", 900, 22 * time.Millisecond, 0.12},
+		{"productpage-v1", "reviews", "v3", "GET", "/reviews/{id}", 900, 22 * time.Millisecond, 0.3},
 		{"productpage-v1", "details", "v1", "GET", "/details/{id}", 900, 3 * time.Millisecond, 0},
 		{"reviews-v2", "ratings", "v1", "GET", "/ratings/{id}", 900, 2 * time.Millisecond, 0},
 		{"reviews-v3", "ratings", "v1", "GET", "/ratings/{id}", 900, 2 * time.Millisecond, 0.18},
@@ -180,5 +181,19 @@ func TestHTML(t *testing.T) {
 			t.Fatalf("%s: %d %s", path, code, text)
 		}
 		golden(t, name, text)
+	}
+}
+
+func TestExport(t *testing.T) {
+	var b bytes.Buffer
+	must(t, Export(t.Context(), demo(t), store.Filter{Run: "demo"}, &b))
+	golden(t, "export.html", b.String())
+	b.Reset()
+	must(t, Export(t.Context(), opened(t), store.Filter{}, &b))
+	if !strings.Contains(b.String(), "No request was recorded") {
+		t.Error(b.String())
+	}
+	if err := Export(t.Context(), opened(t), store.Filter{TraceID: "x"}, &b); err == nil {
+		t.Error("an export of one trace, which no sum answers")
 	}
 }

@@ -170,12 +170,19 @@ func parseTemplates() (*template.Template, error) {
 		"flags":   func(s string) []string { return strings.FieldsFunc(s, func(r rune) bool { return r == ',' }) },
 		"add":     func(a, b int) int { return a + b },
 		"half":    func() int { return boxWidth / 2 },
-		"columns": func() [][2]string { return rowColumns() },
+		"columns": rowColumns,
+		"css":     css,
 	}).ParseFS(files, "templates/*.tmpl")
 	if err != nil {
 		return nil, fmt.Errorf("parse the page's templates: %w", err)
 	}
 	return t, nil
+}
+
+// css is the style of a page in one file.
+func css() (template.CSS, error) {
+	b, err := files.ReadFile("assets/style.css")
+	return template.CSS(b), err //nolint:gosec // a file of ours, not input
 }
 
 // rowColumns are the columns of figures: what rows are sorted by, and the heading.

@@ -1,7 +1,9 @@
 package page
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -25,11 +27,20 @@ type Services struct {
 
 // Service is the view of one service: its interfaces.
 type Service struct {
-	Window     Window  `json:"window"`
-	Total      Row     `json:"total"`
-	Interfaces []Row   `json:"interfaces"`
-	More       int     `json:"more,omitempty"`
-	Callers    []Share `json:"callers"`
+	Window     Window   `json:"window"`
+	Total      Row      `json:"total"`
+	Interfaces []Row    `json:"interfaces"`
+	More       int      `json:"more,omitempty"`
+	Callers    []Caller `json:"callers"`
+}
+
+// Caller is a workload that calls a service.
+type Caller struct {
+	Namespace string `json:"namespace,omitempty"`
+	Name      string `json:"name"`
+	Figures
+
+	Link string `json:"-"`
 }
 
 // Requests is the view of the requests themselves, of one interface or of any.
@@ -125,15 +136,17 @@ func table(groups []store.Group, lines []store.Timeline, q *query, w Window) (ro
 // service is the view of one service.
 func (s *source) service(ctx context.Context, q *query) (v Service, err error) {
 	w, f, _, err := s.at(ctx, q)
-	v = Service{Window: w, Interfaces: []Row{}, Callers: []Share{}}
+	v = Service{Window: w, Interfaces: []Row{}, Callers: []Caller{}}
 	if err != nil || w.empty() {
 		return v, err
 	}
-	groups, lines, err := s.both(ctx, f, []store.Dimension{store.ByInterface}, []store.Dimension{store.ByInterface})
+	groups, lines, err := s.both(ctx, f, []store.Dimension{store.BySource, store.ByInterface}, []store.Dimension{store.ByInterface})
 	if err != nil {
 		return v, err
 	}
 	v.Total = total(groups, w.observed())
+	v.Callers = callers(groups, q, w)
+	groups = merged(groups, func(g *store.Group) store.Series { return store.Series{Method: g.Method, Interface: g.Interface} })
 	v.Total.Timeline = summedUp(lines)
 	v.Total.Namespace, v.Total.Service = q.filter.Namespace, q.filter.Service
 	v.Interfaces, v.More = table(groups, lines, q, w)
@@ -146,6 +159,24 @@ func (s *source) service(ctx context.Context, q *query) (v Service, err error) {
 		r.Link = q.general().link("/requests", pairs...)
 	}
 	return v, nil
+}
+
+// callers are the workloads that call, the busiest first.
+func callers(groups []store.Group, q *query, w Window) []Caller {
+	all := merged(groups, func(g *store.Group) store.Series {
+		return store.Series{SourceNamespace: g.SourceNamespace, Source: g.Source}
+	})
+	slices.SortStableFunc(all, func(a, b store.Group) int { return cmp.Compare(b.Summary.Records, a.Summary.Records) })
+	out := []Caller{}
+	for i := range all[:min(len(all), mostRows)] {
+		g := &all[i]
+		c := Caller{Namespace: g.SourceNamespace, Name: g.Source, Figures: figures(&g.Summary, w.observed())}
+		if c.Name != "" {
+			c.Link = q.link("/requests", "sourceIn", c.Namespace, "source", c.Name)
+		}
+		out = append(out, c)
+	}
+	return out
 }
 
 // summedUp is one timeline of many.
