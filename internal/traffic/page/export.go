@@ -50,7 +50,7 @@ func Export(ctx context.Context, reader store.Reader, f store.Filter, w io.Write
 	if err := t.ExecuteTemplate(&b, "static", &s); err != nil {
 		return fmt.Errorf("render interface traffic: %w", err)
 	}
-	if _, err := w.Write(b.Bytes()); err != nil {
+	if _, err := io.WriteString(w, legible(b.String())); err != nil {
 		return fmt.Errorf("write interface traffic: %w", err)
 	}
 	return nil

@@ -92,16 +92,21 @@ func (v *Graph) columns(calls [][]int) [][]int {
 	return out
 }
 
-// roots are all nodes: those that nobody calls first, and by name.
+// roots are all nodes: those that nobody calls first, then those that call more than they are called.
 func (v *Graph) roots(calls [][]int) []int {
 	called := make([]int, len(calls))
 	for _, list := range calls {
 		for _, to := range list {
-			called[to]++
+			called[to] = 1
 		}
 	}
+	net := make([]float64, len(v.Nodes))
+	for _, e := range v.Edges {
+		net[e.From] += float64(e.Requests)
+		net[e.To] -= float64(e.Requests)
+	}
 	out := v.byName(len(calls))
-	slices.SortStableFunc(out, func(a, b int) int { return cmp.Compare(min(1, called[a]), min(1, called[b])) })
+	slices.SortStableFunc(out, func(a, b int) int { return cmp.Or(cmp.Compare(called[a], called[b]), cmp.Compare(net[b], net[a])) })
 	return out
 }
 

@@ -223,7 +223,7 @@ func (p *Page) send(w http.ResponseWriter, status int, name string, s *screen) {
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
-	_, _ = io.Copy(w, &b) // a browser that has gone
+	_, _ = io.WriteString(w, legible(b.String())) // a browser that has gone
 }
 
 // fail says what went wrong, as the client reads it.

@@ -100,11 +100,11 @@ func (s *screen) Classes() []choice {
 func (s *screen) Choices(name string, values []string) []choice {
 	out := []choice{{"", "any", !s.q.values.Has(name)}}
 	for _, v := range values {
-		out = append(out, choice{v, legible(v), s.Is(name, v)})
+		out = append(out, choice{v, cut(v, shownText), s.Is(name, v)})
 	}
 	for _, v := range s.q.values[name] {
 		if !slices.Contains(values, v) {
-			out = append(out, choice{v, legible(v), true})
+			out = append(out, choice{v, cut(v, shownText), true})
 		}
 	}
 	return out
@@ -148,7 +148,7 @@ func (s *screen) Last() string {
 
 func parseTemplates() (*template.Template, error) {
 	t, err := template.New("").Funcs(template.FuncMap{
-		"text": legible, "short": func(s string) string { return cut(legible(s)) }, "long": func(s string) bool { return cut(s) != s },
+		"text": func(s string) string { return cut(s, keptText) }, "short": func(s string) string { return cut(s, shownText) },
 		"count": formatCount, "rate": formatRate, "time": formatTime, "code": formatCode, "duration": formatDuration,
 		"seconds": func(s *float64) string {
 			if s == nil {
@@ -163,7 +163,7 @@ func parseTemplates() (*template.Template, error) {
 			return formatRatio(*f)
 		},
 		"part":    func(n, of uint64) string { return formatRatio(float64(n) / float64(max(1, of))) },
-		"sub":     func(s string, n int) string { return label(legible(s), n) },
+		"sub":     label,
 		"iso":     func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) },
 		"spark":   func(s Steps) plot { return newPlot(s, 120, 24) },
 		"chart":   func(s Steps) plot { return newPlot(s, 960, 96) },
@@ -225,12 +225,12 @@ func (r *Request) Row() *traffic.Record { return &r.record }
 // Named is a node's name in a text.
 func (v Graph) Named(node int) string {
 	n := &v.Nodes[node]
-	name := legible(n.Name)
+	name := n.Name
 	if name == "" {
 		name = "unknown"
 	}
 	if n.Namespace != "" {
-		name = legible(n.Namespace) + "/" + name
+		name = n.Namespace + "/" + name
 	}
-	return cut(name)
+	return cut(name, shownText)
 }

@@ -11,14 +11,18 @@ import (
 	"squall/internal/traffic"
 )
 
-const shownText = 160 // runes of a text in a table; the rest is behind it
+const (
+	shownText = 160  // runes of a text in a table
+	keptText  = 4096 // and anywhere else
+)
 
-// legible makes text of strangers safe to look at: what moves a cursor, turns the direction of writing or cannot be seen becomes U+FFFD.
+// legible makes a page of strangers' texts safe to look at: what moves a cursor, turns the direction of writing or cannot be seen becomes
+// U+FFFD.
 func legible(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
 		case r == '\n' || r == '\t':
-			return ' '
+			return r
 		case unicode.IsControl(r), r == 0x061C, r >= 0x200B && r <= 0x200F, r >= 0x2028 && r <= 0x202E, r >= 0x2060 && r <= 0x206F, r == 0xFEFF, r >= 0xFFF9 && r <= 0xFFFB:
 			return unicode.ReplacementChar
 		}
@@ -27,10 +31,13 @@ func legible(s string) string {
 }
 
 // cut is the beginning of a long text, and says how much more there is.
-func cut(s string) string {
+func cut(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
 	n := 0
 	for i := range s {
-		if n == shownText {
+		if n == most {
 			return fmt.Sprintf("%s… (%d bytes more)", s[:i], len(s)-i)
 		}
 		n++

@@ -55,8 +55,11 @@ func (q *query) window(b bounds) Window {
 	case w.From.IsZero():
 		w.From = b.first
 	}
-	if w.From.After(w.To) { // all records are newer or older than the bound that was given
-		w.From = w.To
+	if !w.From.Before(w.To) { // all records are older or newer than the bound that was given
+		if w.From = q.filter.From; w.From.IsZero() {
+			w.From = q.filter.To
+		}
+		w.To = w.From.Add(1)
 	}
 	g := store.NewGrid(w.From, w.To, sparkSteps)
 	for range 4 { // the grid of a grid may be a coarser one
