@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -18,12 +19,13 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"squall/internal/browsertest"
+	"squall/internal/traffic/store"
 )
 
 // watch collects all that a page must not do: errors, console output, dialogs, and requests to elsewhere.
 type watch struct {
 	mu   sync.Mutex
-	home string
+	home []string
 	bad  []string
 }
 
@@ -40,7 +42,7 @@ func (w *watch) event(ev any) {
 	case *cdpage.EventJavascriptDialogOpening:
 		w.bad = append(w.bad, "dialog: "+e.Message)
 	case *network.EventRequestWillBeSent:
-		if u := e.Request.URL; !strings.HasPrefix(u, w.home) && !strings.HasPrefix(u, "data:") {
+		if u := e.Request.URL; !slices.ContainsFunc(w.home, func(h string) bool { return strings.HasPrefix(u, h) }) {
 			w.bad = append(w.bad, "request: "+u)
 		}
 	}
@@ -53,10 +55,10 @@ type tab struct {
 	home string
 }
 
-func browse(t *testing.T, home string) *tab {
+func browse(t *testing.T, home string, also ...string) *tab {
 	t.Helper()
 	b := &tab{t, browsertest.Open(t), home}
-	w := &watch{home: home}
+	w := &watch{home: append(also, home, "data:")}
 	must(t, chromedp.Listen(b.ctx, w.event))
 	t.Cleanup(func() {
 		w.mu.Lock()
@@ -161,4 +163,145 @@ func TestLooks(t *testing.T) {
 		b.open(path)
 		b.shot(filepath.Join("..", "..", "..", "docs", "images", "traffic-"+name+".png"))
 	}
+}
+
+// press presses Tab until an element has the focus that a selector names, and then a key.
+func (b *tab) press(selector, key string) {
+	b.t.Helper()
+	for range 60 {
+		b.key("\t")
+		if is[bool](b, fmt.Sprintf(`document.activeElement.matches(%q)`, selector)) {
+			b.key(key)
+			return
+		}
+	}
+	b.t.Fatalf("60 times Tab did not reach %s", selector)
+}
+
+// TestByKeyboard goes from the services to one request and to the next page with the keyboard alone.
+func TestByKeyboard(t *testing.T) {
+	s := served(t, Options{Reader: demo(t), Name: "run demo", Loopback: true})
+	b := browse(t, s.URL)
+	b.open("/?last=5m")
+	b.press("a.skip", "\r")
+	if got := is[string](b, `document.activeElement.id`); got != "main" {
+		t.Errorf("the skip link leads to %q", got)
+	}
+	b.press(`tbody a[href*="service=reviews"]`, "\r")
+	b.until(`location.pathname === "/service" && document.readyState === "complete"`)
+	b.press(`tbody a[href*="interface="]`, "\r")
+	b.until(`location.pathname === "/requests" && document.readyState === "complete"`)
+	if got := is[string](b, `location.search`); !strings.Contains(got, "last=5m") {
+		t.Errorf("the window was lost: %s", got)
+	}
+	b.press("summary", "\r")
+	b.until(`document.querySelector("details").open && document.querySelector("details").innerText.includes("fortio.org")`)
+	first := is[string](b, `document.querySelector("tbody time").dateTime`)
+	b.press("#next", "\r")
+	b.until(`location.search.includes("after=") && document.querySelector("#first") !== null`)
+	if second := is[string](b, `document.querySelector("tbody time").dateTime`); second >= first {
+		t.Errorf("the next page begins at %s, the first at %s", second, first)
+	}
+	b.press("#by-duration", "\r")
+	b.until(`location.search.includes("sort=duration") && !location.search.includes("after=") && document.querySelector("th[aria-sort=descending] #by-duration") !== null`)
+}
+
+// TestFilter fills the form in and sends it with Enter.
+func TestFilter(t *testing.T) {
+	s := served(t, Options{Reader: demo(t), Name: "run demo", Loopback: true})
+	b := browse(t, s.URL)
+	b.open(anInterface)
+	is[bool](b, `document.querySelector("#f-version").value = "v3", document.querySelector("#f-failed").value = "true", document.querySelector("#f-path").focus(), true`)
+	b.key("/reviews/1")
+	b.key("\r")
+	b.until(`location.search.includes("path=%2Freviews%2F1") && document.readyState === "complete"`)
+	rows := is[[][]string](b, `[...document.querySelectorAll("tbody tr")].map((r) => [...r.cells].map((c) => c.innerText))`)
+	for _, r := range rows {
+		if len(r) != 8 || r[2] != "503" || r[4] != "v3" || !strings.HasPrefix(r[6], "/reviews/1") {
+			t.Errorf("a request that does not fit: %q", r)
+		}
+	}
+	if len(rows) < 5 || is[string](b, `document.querySelector("h1").innerText`) != "GET /reviews/{id}" {
+		t.Errorf("%d requests", len(rows))
+	}
+}
+
+// TestLive sees records come without a reload, keeps the focus, and pauses.
+func TestLive(t *testing.T) {
+	db := opened(t)
+	records := bookinfo(600, 5*time.Minute)
+	put(t, db, records[:400])
+	s := served(t, Options{Reader: db, Name: "run demo", Loopback: true, Every: 100 * time.Millisecond})
+	b := browse(t, s.URL)
+	b.open("/")
+	b.until(`document.querySelector("#status").innerText === "Live"`)
+	const total = `document.querySelector(".facts dd").innerText`
+	if got := is[string](b, total); got != "200" {
+		t.Errorf("%s requests", got)
+	}
+	is[bool](b, `window.notReloaded = true, document.querySelector('tbody a[href*="service=ratings"]').focus(), true`)
+	put(t, db, records[400:800])
+	b.until(total + ` === "400"`)
+	if !is[bool](b, `window.notReloaded && document.activeElement.matches('tbody a[href*="service=ratings"]')`) {
+		t.Error("the page was loaded again, or lost its focus")
+	}
+	is[bool](b, `document.querySelector("#pause").click(), true`)
+	b.until(`document.querySelector("#pause").getAttribute("aria-pressed") === "true"`)
+	put(t, db, records[800:])
+	is[bool](b, `window.told = "", new EventSource("/events").addEventListener("records", (e) => { window.told = e.data; }), true`)
+	b.until(fmt.Sprintf(`window.told === "%d"`, records[len(records)-2].Time.UnixNano()))
+	if got := is[string](b, total); got != "400" {
+		t.Errorf("%s requests on a page that pauses", got)
+	}
+	is[bool](b, `document.querySelector("#pause").click(), true`)
+	b.until(total + ` === "600"`)
+}
+
+// TestWithoutScripts reads the page with scripts off, and the static one from a file.
+func TestWithoutScripts(t *testing.T) {
+	db := demo(t)
+	s := served(t, Options{Reader: db, Name: "run demo", Loopback: true})
+	file := filepath.Join(t.TempDir(), "traffic.html")
+	f, err := os.Create(file)
+	must(t, err)
+	must(t, Export(t.Context(), db, store.Filter{Run: "demo"}, f))
+	must(t, f.Close())
+	b := browse(t, s.URL, "file://"+file)
+	_, err = chromedp.Call(b.ctx, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
+	must(t, err)
+	b.open("/")
+	if shown := is[bool](b, `document.querySelector("p.live").checkVisibility()`); shown || is[int](b, `document.querySelectorAll("tbody tr").length`) != 5 {
+		t.Error("the page without scripts offers what it cannot do, or shows no services")
+	}
+	b.home = ""
+	for _, scheme := range []string{"light", "dark"} {
+		b.scheme(scheme)
+		b.open("file://" + file)
+		if over := is[int](b, `document.documentElement.scrollWidth - document.documentElement.clientWidth`); over > 0 {
+			t.Errorf("%d pixels wider than the screen", over)
+		}
+		if n := is[int](b, `document.querySelectorAll("script, form, a:not([href^='#']):not(.node)").length`); n > 0 {
+			t.Errorf("%d things that lead out of the file", n)
+		}
+		if got, want := is[string](b, `getComputedStyle(document.body).backgroundColor`), map[string]string{"light": "rgb(255, 255, 255)", "dark": "rgb(20, 23, 26)"}[scheme]; got != want {
+			t.Errorf("the background is %s, want %s", got, want)
+		}
+		if *shots != "" {
+			b.shot(filepath.Join(*shots, "export-"+scheme+".png"))
+		}
+	}
+}
+
+// TestSignInInBrowser has the form work, and nothing of the page be there before.
+func TestSignInInBrowser(t *testing.T) {
+	s := served(t, Options{Reader: demo(t), Name: "run demo", Token: secret})
+	b := &tab{t, browsertest.Open(t), s.URL}
+	b.open("/graph")
+	if text := is[string](b, `document.body.innerText`); strings.Contains(text, "reviews") || !strings.Contains(text, "Token") {
+		t.Error(text)
+	}
+	b.key(secret)
+	b.key("\r")
+	b.until(`location.pathname === "/graph" && document.body.innerText.includes("reviews")`)
+	b.until(`document.querySelector("#status").innerText === "Live"`)
 }

@@ -93,7 +93,7 @@ func (s *screen) Classes() []choice {
 	for _, c := range []string{"2", "3", "4", "5"} {
 		out = append(out, choice{c, c + "xx", s.Is("class", c)})
 	}
-	return append(out, choice{"0", "no answer", s.Is("class", "0")})
+	return append(out, choice{"0", "no code", s.Is("class", "0")})
 }
 
 // Choices are the values of a parameter that the window has, and the chosen one if it has not.
