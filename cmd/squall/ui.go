@@ -132,6 +132,7 @@ func (a *app) ui(ctx context.Context, f *uiFlags, args []string) (err error) {
 	if err := a.announceUI(of, l.Addr(), token, made); err != nil {
 		return errors.Join(err, l.Close())
 	}
+	fmt.Fprintln(a.stderr, "serving; Ctrl-C ends it")
 	if err := page.Serve(ctx, l, h); err != nil {
 		return environment(err)
 	}
