@@ -64,7 +64,7 @@ func (c *facetCache) of(ctx context.Context, view any, q *query) (facets, error)
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
-	f, err := c.ask(ctx, store.Filter{From: w.From, To: w.To, Reporter: q.filter.Reporter})
+	f, err := c.ask(ctx, w.open(store.Filter{From: w.From, To: w.To, Reporter: q.filter.Reporter}))
 	if err != nil {
 		return f, err
 	}

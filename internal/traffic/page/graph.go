@@ -53,7 +53,7 @@ func (s *source) graph(ctx context.Context, q *query) (v Graph, err error) {
 	if err != nil || w.empty() {
 		return v, err
 	}
-	groups, err := s.reader.Groups(ctx, f, store.BySource, store.ByService, store.ByWorkload)
+	groups, err := s.reader.Groups(ctx, w.open(f), store.BySource, store.ByService, store.ByWorkload)
 	if err != nil {
 		return v, err
 	}

@@ -74,10 +74,10 @@ func TestWindow(t *testing.T) {
 		"last=5m":   {3*time.Hour - 5*time.Minute, 3 * time.Hour, 5 * time.Minute},
 		"last=all":  {0, 3 * time.Hour, 3 * time.Hour},
 		"last=100h": {0, 3 * time.Hour, 3 * time.Hour},
-		"from=" + first.Add(time.Hour).Format(time.RFC3339): {time.Hour, 3 * time.Hour, 2 * time.Hour},
-		"to=" + first.Add(time.Hour).Format(time.RFC3339):   {0, time.Hour, time.Hour},
+		"from=" + first.Add(time.Hour).Format(time.RFC3339):                {time.Hour, 3 * time.Hour, 2 * time.Hour},
+		"to=" + first.Add(time.Hour).Format(time.RFC3339):                  {0, time.Hour, time.Hour},
 		"last=5m&to=" + first.Add(time.Hour).Format("2006-01-02T15:04:05"): {0, time.Hour, time.Hour},
-		"from=2027-01-01T00:00:00Z": {0, 0, time.Second},
+		"from=2027-01-01T00:00:00Z":                                        {0, 0, time.Second},
 	} {
 		q, err := parseQuery(query, traffic.Destination)
 		must(t, err)

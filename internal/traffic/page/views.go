@@ -78,10 +78,10 @@ func (s *source) at(ctx context.Context, q *query) (w Window, f store.Filter, na
 }
 
 // both asks for sums and timelines at once.
-func (s *source) both(ctx context.Context, f store.Filter, by, lineBy []store.Dimension) (groups []store.Group, lines []store.Timeline, err error) {
+func (s *source) both(ctx context.Context, w *Window, f store.Filter, by, lineBy []store.Dimension) (groups []store.Group, lines []store.Timeline, err error) {
 	work, ctx := errgroup.WithContext(ctx)
 	work.Go(func() (err error) {
-		groups, err = s.reader.Groups(ctx, f, by...)
+		groups, err = s.reader.Groups(ctx, w.open(f), by...)
 		return err
 	})
 	work.Go(func() (err error) {
@@ -106,7 +106,7 @@ func (s *source) services(ctx context.Context, q *query) (v Services, err error)
 	if err != nil || w.empty() {
 		return v, err
 	}
-	groups, lines, err := s.both(ctx, f, []store.Dimension{store.ByService}, []store.Dimension{store.ByService})
+	groups, lines, err := s.both(ctx, &w, f, []store.Dimension{store.ByService}, []store.Dimension{store.ByService})
 	if err != nil {
 		return v, err
 	}
@@ -140,7 +140,7 @@ func (s *source) service(ctx context.Context, q *query) (v Service, err error) {
 	if err != nil || w.empty() {
 		return v, err
 	}
-	groups, lines, err := s.both(ctx, f, []store.Dimension{store.BySource, store.ByInterface}, []store.Dimension{store.ByInterface})
+	groups, lines, err := s.both(ctx, &w, f, []store.Dimension{store.BySource, store.ByInterface}, []store.Dimension{store.ByInterface})
 	if err != nil {
 		return v, err
 	}
@@ -210,7 +210,7 @@ func (s *source) requests(ctx context.Context, q *query) (v Requests, err error)
 	var list store.Listing
 	work, ctx := errgroup.WithContext(ctx)
 	work.Go(func() (err error) {
-		groups, lines, err = s.both(ctx, f, nil, nil)
+		groups, lines, err = s.both(ctx, &w, f, nil, nil)
 		return err
 	})
 	work.Go(func() (err error) {

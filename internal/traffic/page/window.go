@@ -11,8 +11,10 @@ import (
 
 const (
 	sparkSteps = 60
-	boundsFor  = time.Second     // the newest record is looked up once for all requests of that time
-	oldestFor  = 5 * time.Minute // and the oldest one
+	longWindow = time.Hour        // one that begins at whole 10 minutes: stores have sums of those
+	wholeStart = 10 * time.Minute // of such windows
+	boundsFor  = time.Second      // the newest record is looked up once for all requests of that time
+	oldestFor  = 5 * time.Minute  // and the oldest one
 )
 
 // Window is the time that a view is about: whole steps, so that sums answer.
@@ -40,6 +42,17 @@ func (w *Window) observed() time.Duration {
 	return max(time.Second, to.Sub(from))
 }
 
+// open leaves the bounds of a filter of the window away where no record is beyond: sums over open windows are fewer.
+func (w *Window) open(f store.Filter) store.Filter {
+	if !w.From.After(w.First) {
+		f.From = time.Time{}
+	}
+	if w.To.After(w.Last) {
+		f.To = time.Time{}
+	}
+	return f
+}
+
 // window is what a query's window is for the records that there are.
 func (q *query) window(b bounds) Window {
 	w := Window{From: q.filter.From, To: q.filter.To, First: b.first, Last: b.last}
@@ -48,7 +61,9 @@ func (q *query) window(b bounds) Window {
 	}
 	switch {
 	case q.last > 0:
-		w.From = w.To.Add(-q.last)
+		if w.From = w.To.Add(-q.last); q.last >= longWindow {
+			w.From = w.From.Truncate(wholeStart)
+		}
 		if w.From.Before(b.first) {
 			w.From = b.first
 		}
