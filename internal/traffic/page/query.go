@@ -2,6 +2,7 @@ package page
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strconv"
@@ -76,6 +77,13 @@ func parameters() (one, several map[string]parameter) {
 		"class":     number(func(q *query) *[]int { return &q.filter.Classes }, 0, 9),
 	}
 	return one, several
+}
+
+// Parameters are the names of all parameters that an address may have, sorted.
+func Parameters() []string {
+	all, several := parameters()
+	maps.Copy(all, several)
+	return slices.Sorted(maps.Keys(all))
 }
 
 // parseQuery reads a URL's parameters. An error says which one is wrong, and what would be right.
