@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"net/netip"
 	"os"
@@ -22,10 +21,7 @@ import (
 	"squall/internal/traffic/store"
 )
 
-const (
-	tokenEnv    = "SQUALL_UI_TOKEN" //nolint:gosec // the name of the variable
-	closeWithin = 5 * time.Second
-)
+const tokenEnv = "SQUALL_UI_TOKEN"
 
 // uiFlags are the flags of ui.
 type uiFlags struct {
@@ -110,14 +106,12 @@ func (a *app) ui(ctx context.Context, f *uiFlags, args []string) (err error) {
 	if token != "" && len(token) < page.MinToken {
 		return invalid(fmt.Errorf("the token has %d characters: give one of %d at least by --token or %s", len(token), page.MinToken, tokenEnv))
 	}
-	s, err := of.open(ctx)
+	s, done, err := of.open(ctx)
 	if err != nil {
 		return environment(err)
 	}
 	defer func() {
-		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeWithin)
-		defer cancel()
-		if closed := s.Close(closing); closed != nil {
+		if closed := done(); closed != nil {
 			err = environment(errors.Join(err, closed))
 		}
 	}()
@@ -232,16 +226,18 @@ func elasticRecords(file string) (records, error) {
 	if err != nil {
 		return records{}, fmt.Errorf("%s: %w", file, err)
 	}
-	c.Spool = "" // who looks sends nothing
 	return records{name: "Elasticsearch at " + c.URLs[0], config: &c}, nil
 }
 
-func (r records) open(ctx context.Context) (store.Store, error) {
+// open opens what a page is of, and returns how to close it.
+func (r records) open(ctx context.Context) (store.Reader, func() error, error) {
 	if r.config != nil {
-		return elastic.Open(ctx, *r.config)
+		s, err := elastic.OpenReader(ctx, *r.config)
+		return s, func() error { return nil }, err
 	}
-	if _, err := os.Stat(r.file); errors.Is(err, fs.ErrNotExist) { // it would be made
-		return nil, fmt.Errorf("the file of records: %w", err)
+	s, err := sqlite.OpenReader(ctx, r.file)
+	if err != nil {
+		return nil, nil, err
 	}
-	return sqlite.Open(ctx, r.file)
+	return s, s.Close, nil
 }

@@ -72,7 +72,14 @@ func fetch(t *testing.T, s *httptest.Server, path string) (text, next string) {
 
 // TestPageIsTheSame has the page of records in Elasticsearch say what that of the same records in SQLite says.
 func TestPageIsTheSame(t *testing.T) {
-	elasticsearch := opened(t, config(t))
+	c := config(t)
+	if _, err := OpenReader(t.Context(), c); err != nil {
+		t.Errorf("there is nothing yet: %v", err)
+	}
+	if status := call(t.Context(), t, http.MethodGet, "/_index_template/"+c.Index, ""); status != http.StatusNotFound {
+		t.Errorf("who reads has made a template: %d", status)
+	}
+	elasticsearch := opened(t, c)
 	file, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "records.db"))
 	must(t, err)
 	defer func() { must(t, file.Close(t.Context())) }()
@@ -81,7 +88,9 @@ func TestPageIsTheSame(t *testing.T) {
 		must(t, s.Put(t.Context(), records))
 		must(t, s.Flush(t.Context()))
 	}
-	one, other := pageOf(t, elasticsearch), pageOf(t, file)
+	reader, err := OpenReader(t.Context(), c)
+	must(t, err)
+	one, other := pageOf(t, reader), pageOf(t, file)
 	for _, path := range []string{
 		"/api/services", "/api/services?last=5m", "/api/services?last=all&reporter=source", "/api/services?from=2026-03-01T12:05:03Z&to=2026-03-01T12:09:00Z", "/api/services?version=v2&class=5", "/api/services?class=0",
 		"/api/service?namespace=bookinfo&service=reviews", "/api/service?namespace=bookinfo&service=mysqldb&rows=p99", "/api/service?service=reviews&stage=breaker&code=503&code=0", "/api/service?service=reviews&source=productpage-v1",
