@@ -165,13 +165,13 @@ func TestLooks(t *testing.T) {
 	}
 }
 
-// press presses Tab until an element has the focus that a selector names, and then a key.
-func (b *tab) press(selector, key string) {
+// enter presses Tab until an element has the focus that a selector names, and then Enter.
+func (b *tab) enter(selector string) {
 	b.t.Helper()
 	for range 60 {
 		b.key("\t")
 		if is[bool](b, fmt.Sprintf(`document.activeElement.matches(%q)`, selector)) {
-			b.key(key)
+			b.key("\r")
 			return
 		}
 	}
@@ -183,26 +183,26 @@ func TestByKeyboard(t *testing.T) {
 	s := served(t, Options{Reader: demo(t), Name: "run demo", Loopback: true})
 	b := browse(t, s.URL)
 	b.open("/?last=5m")
-	b.press("a.skip", "\r")
+	b.enter("a.skip")
 	if got := is[string](b, `document.activeElement.id`); got != "main" {
 		t.Errorf("the skip link leads to %q", got)
 	}
-	b.press(`tbody a[href*="service=reviews"]`, "\r")
+	b.enter(`tbody a[href*="service=reviews"]`)
 	b.until(`location.pathname === "/service" && document.readyState === "complete"`)
-	b.press(`tbody a[href*="interface="]`, "\r")
+	b.enter(`tbody a[href*="interface="]`)
 	b.until(`location.pathname === "/requests" && document.readyState === "complete"`)
 	if got := is[string](b, `location.search`); !strings.Contains(got, "last=5m") {
 		t.Errorf("the window was lost: %s", got)
 	}
-	b.press("summary", "\r")
+	b.enter("summary")
 	b.until(`document.querySelector("details").open && document.querySelector("details").innerText.includes("fortio.org")`)
 	first := is[string](b, `document.querySelector("tbody time").dateTime`)
-	b.press("#next", "\r")
+	b.enter("#next")
 	b.until(`location.search.includes("after=") && document.querySelector("#first") !== null`)
 	if second := is[string](b, `document.querySelector("tbody time").dateTime`); second >= first {
 		t.Errorf("the next page begins at %s, the first at %s", second, first)
 	}
-	b.press("#by-duration", "\r")
+	b.enter("#by-duration")
 	b.until(`location.search.includes("sort=duration") && !location.search.includes("after=") && document.querySelector("th[aria-sort=descending] #by-duration") !== null`)
 }
 

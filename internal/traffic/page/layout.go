@@ -163,7 +163,7 @@ func draw(a, b box) curve {
 		return curve{fmt.Sprintf("M%d %dC%d %d %d %d %d %d", x1, y1, x1+60, down, x2-60, down, x2, y2), (x1 + x2) / 2, down - boxHeight/4}
 	}
 	bend := max(gapX/2, (x2-x1)/2)
-	return curve{fmt.Sprintf("M%d %dC%d %d %d %d %d %d", x1, y1, x1+bend, y1, x2-bend, y2, x2, y2), (x1 + x2) / 2, (y1+y2)/2 - 4}
+	return curve{fmt.Sprintf("M%d %dC%d %d %d %d %d %d", x1, y1, x1+bend, y1, x2-bend, y2, x2, y2), (x1 + x2) / 2, (y1+y2)/2 - 6}
 }
 
 // Drawn reports whether an edge is in the drawing.

@@ -70,7 +70,7 @@ func TestWindow(t *testing.T) {
 	for query, want := range map[string]struct {
 		from, to, observed time.Duration // from the first record on
 	}{
-		"":          {2 * time.Hour, 3 * time.Hour, time.Hour},
+		"":          {110 * time.Minute, 3 * time.Hour, 70 * time.Minute}, // from whole 10 minutes on
 		"last=5m":   {3*time.Hour - 5*time.Minute, 3 * time.Hour, 5 * time.Minute},
 		"last=all":  {0, 3 * time.Hour, 3 * time.Hour},
 		"last=100h": {0, 3 * time.Hour, 3 * time.Hour},
