@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/go-logr/logr"
@@ -26,9 +27,10 @@ func main() {
 
 // execute runs one command line and returns the exit code.
 func execute(args []string, stdout, stderr io.Writer) int {
-	ctx, stop := signals(context.Background(), stderr)
-	defer stop()
 	app := &app{stdout: stdout, stderr: stderr}
+	app.endsBy("restoring what was there; once more to quit at once")
+	ctx, stop := app.signals(context.Background())
+	defer stop()
 	root := app.root()
 	root.SetArgs(append([]string{}, args...)) // nil would mean os.Args
 	root.SetOut(stdout)
@@ -63,7 +65,7 @@ func message(err error) string {
 
 // signals ends the context at the first SIGINT or SIGTERM, so that a run rolls back and a mesh ends in order. The second one
 // ends the process.
-func signals(parent context.Context, stderr io.Writer) (context.Context, func()) {
+func (a *app) signals(parent context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	ch := make(chan os.Signal, 2)
 	signal.Notify(ch, os.Interrupt, syscall.SIGTERM)
@@ -73,11 +75,11 @@ func signals(parent context.Context, stderr io.Writer) (context.Context, func())
 			name := map[os.Signal]string{os.Interrupt: "SIGINT", syscall.SIGTERM: "SIGTERM"}[s]
 			if first == nil {
 				first = s
-				fmt.Fprintf(stderr, "squall: %s: restoring what was there; once more to quit at once\n", name)
+				fmt.Fprintf(a.stderr, "squall: %s: %s\n", name, *a.ending.Load())
 				cancel(&run.SignalError{Name: name})
 				continue
 			}
-			fmt.Fprintln(stderr, "squall: quit before all was restored: 'squall rollback' finishes a run, 'squall down' a mesh")
+			fmt.Fprintln(a.stderr, "squall: quit before all was restored: 'squall rollback' finishes a run, 'squall down' a mesh")
 			os.Exit(128 + int(s.(syscall.Signal)))
 		}
 	}()
@@ -91,11 +93,15 @@ func signals(parent context.Context, stderr io.Writer) (context.Context, func())
 // app is one command line.
 type app struct {
 	stdout, stderr io.Writer
-	started        bool   // the command line was understood
-	scenarios      string // folder
-	fixtures       string // folder
-	reports        string // folder
+	ending         atomic.Pointer[string] // what a first signal has squall do
+	started        bool                   // the command line was understood
+	scenarios      string                 // folder
+	fixtures       string                 // folder
+	reports        string                 // folder
 }
+
+// endsBy says what the first signal begins.
+func (a *app) endsBy(text string) { a.ending.Store(&text) }
 
 func (a *app) root() *cobra.Command {
 	c := &cobra.Command{
@@ -118,7 +124,7 @@ func (a *app) root() *cobra.Command {
 	}
 	c.AddCommand(
 		a.runCommand(), a.falsifyCommand(), a.lintCommand(), a.validateCommand(), a.planCommand(), a.listCommand(), a.describeCommand(), a.schemaCommand(),
-		a.judgeCommand(), a.reportCommand(), a.rollbackCommand(),
+		a.judgeCommand(), a.reportCommand(), a.uiCommand(), a.rollbackCommand(),
 		a.upCommand(), a.downCommand(), a.kindCommand(), a.collectCommand(), a.imageCommand(), a.doctorCommand(), a.versionCommand(),
 	)
 	return c

@@ -73,6 +73,23 @@ func Open(ctx context.Context, c Config) (s *Store, err error) {
 	return s, nil
 }
 
+// OpenReader reaches Elasticsearch and writes nothing there: a user who may only read will do. It refuses what Open refuses.
+func OpenReader(ctx context.Context, c Config) (store.Reader, error) {
+	c, err := c.checked()
+	if err != nil {
+		return nil, err
+	}
+	cl, err := newClient(c)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{config: c, client: cl}
+	if err := s.checkMappings(ctx); err != nil {
+		return nil, fmt.Errorf("records in Elasticsearch at %s: %w", c.URLs[0], err)
+	}
+	return s, nil
+}
+
 // prepare sees to the template, and looks at the indices that are there.
 func (s *Store) prepare(ctx context.Context) error {
 	var health struct {

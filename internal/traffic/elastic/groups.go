@@ -27,7 +27,11 @@ type dimension struct {
 
 func dimensions(by []store.Dimension) ([]dimension, error) {
 	var out []dimension
-	add := func(field string, set func(*store.Series, string)) { out = append(out, dimension{field, set}) }
+	add := func(field string, set func(*store.Series, string)) {
+		if !slices.ContainsFunc(out, func(d dimension) bool { return d.field == field }) { // the namespace is of services and workloads
+			out = append(out, dimension{field, set})
+		}
+	}
 	for _, d := range by {
 		switch d {
 		case store.ByRun:
@@ -61,7 +65,7 @@ func dimensions(by []store.Dimension) ([]dimension, error) {
 	if len(out) == 0 { // a composite needs a source: this one has one value
 		add("event.dataset", func(*store.Series, string) {})
 	}
-	return slices.CompactFunc(out, func(a, b dimension) bool { return a.field == b.field }), nil
+	return out, nil
 }
 
 type number struct{ Value *float64 }

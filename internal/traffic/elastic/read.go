@@ -26,23 +26,18 @@ func query(f *store.Filter) object {
 			filters = append(filters, object{"term": object{field: value}})
 		}
 	}
-	terms := func(field string, n int, values any) {
-		if n > 0 {
-			filters = append(filters, object{"terms": object{field: values}})
-		}
-	}
 	term("squall.run", f.Run)
-	terms("squall.stage", len(f.Stages), f.Stages)
+	filters = oneOf(filters, "squall.stage", f.Stages)
 	term("istio.reporter", string(f.Reporter))
 	term("istio.source.workload", f.Source)
 	term("istio.source.namespace", f.SourceIn)
 	term("istio.destination.namespace", f.Namespace)
 	term("service.target.name", f.Service)
 	term("istio.destination.workload", f.Workload)
-	terms("service.target.version", len(f.Versions), f.Versions)
+	filters = oneOf(filters, "service.target.version", f.Versions)
 	term("http.request.method", f.Method)
-	terms("squall.interface", len(f.Interfaces), f.Interfaces)
-	terms("http.response.status_code", len(f.Codes), f.Codes)
+	filters = oneOf(filters, "squall.interface", f.Interfaces)
+	filters = oneOf(filters, "http.response.status_code", f.Codes)
 	term("envoy.response_flags", f.Flag)
 	term("http.request.id", f.RequestID)
 	term("trace.id", f.TraceID)
@@ -52,6 +47,9 @@ func query(f *store.Filter) object {
 	if len(f.Classes) > 0 {
 		var any []object
 		for _, c := range f.Classes {
+			if c == 0 {
+				any = append(any, lacking("http.response.status_code"))
+			}
 			any = append(any, object{"range": object{"http.response.status_code": object{"gte": c * 100, "lt": c*100 + 100}}})
 		}
 		filters = append(filters, object{"bool": object{"should": any, "minimum_should_match": 1}})
@@ -65,6 +63,23 @@ func query(f *store.Filter) object {
 		return object{"match_all": object{}}
 	}
 	return object{"bool": object{"filter": filters}}
+}
+
+// oneOf adds a filter of values. A document lacks a field that is empty or 0.
+func oneOf[T comparable](filters []object, field string, values []T) []object {
+	var zero T
+	switch any := (object{"terms": object{field: values}}); {
+	case len(values) == 0:
+		return filters
+	case slices.Contains(values, zero):
+		return append(filters, object{"bool": object{"should": []object{any, lacking(field)}, "minimum_should_match": 1}})
+	default:
+		return append(filters, any)
+	}
+}
+
+func lacking(field string) object {
+	return object{"bool": object{"must_not": object{"exists": object{"field": field}}}}
 }
 
 func ranges(f *store.Filter) []object {
@@ -130,7 +145,7 @@ func (s *Store) List(ctx context.Context, f store.Filter, page store.Page) (out 
 	if page.After != "" {
 		var after []int64
 		if err := json.Unmarshal([]byte(page.After), &after); err != nil || len(after) != len(sort) {
-			return out, fmt.Errorf("a page after %.60q: no listing of this order said so", page.After)
+			return out, fmt.Errorf("a page after %.60q: %w", page.After, store.ErrCursor)
 		}
 		body["search_after"] = after
 	}

@@ -47,7 +47,7 @@ func (s *Store) List(ctx context.Context, f store.Filter, page store.Page) (out 
 	if page.After != "" {
 		q.after = &place{}
 		if err := json.Unmarshal([]byte(page.After), q.after); err != nil {
-			return out, fmt.Errorf("a page after %.60q: no listing said so: %w", page.After, err)
+			return out, fmt.Errorf("a page after %.60q: %w (%w)", page.After, store.ErrCursor, err)
 		}
 	}
 	err = s.view(ctx, func(tx *sql.Tx) error {

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -190,29 +191,46 @@ func bounds(ctx context.Context, tx *sql.Tx, list string, w span) (span, error) 
 	return w, nil
 }
 
-func timelines(ctx context.Context, tx *sql.Tx, ids map[int64]store.Series, g store.Grid, by []store.Dimension) ([]store.Timeline, error) {
-	found := map[store.Series][]store.Summary{}
-	p := part{span{g.Start.UnixNano(), g.End().UnixNano()}, int64(g.Unit / time.Second)}
-	err := eachRollup(ctx, tx, in(ids), p, func(id, start int64, add func(*store.Summary) error) error {
+// stepSums adds up what series have in each step. Each series comes with the number of its line.
+const stepSums = `WITH of(series, line) AS (VALUES %s) SELECT line, (r.start - ?) / ?, sum(r.records), sum(r.errors), sum(r.sum)
+FROM of CROSS JOIN rollups r ON r.series = of.series WHERE r.level = ? AND r.start >= ? AND r.start < ? GROUP BY 1, 2`
+
+func timelines(ctx context.Context, tx *sql.Tx, ids map[int64]store.Series, g store.Grid, by []store.Dimension) (out []store.Timeline, err error) {
+	lines := map[store.Series]int{}
+	var keys []store.Series
+	var pairs []byte
+	for _, id := range slices.Sorted(maps.Keys(ids)) {
 		labels := ids[id]
 		key, _ := labels.Only(by)
-		if found[key] == nil {
-			found[key] = make([]store.Summary, g.Steps)
+		if _, ok := lines[key]; !ok {
+			lines[key] = len(keys)
+			keys = append(keys, key)
 		}
-		return add(&found[key][g.Of(time.Unix(start, 0))])
-	})
+		pairs = fmt.Appendf(pairs, ",(%d,%d)", id, lines[key])
+	}
+	start, step := g.Start.Unix(), int64(g.Step/time.Second)
+	found, err := tx.QueryContext(ctx, fmt.Sprintf(stepSums, pairs[1:]), start, step, int64(g.Unit/time.Second), start, g.End().Unix())
 	if err != nil {
 		return nil, fmt.Errorf("sum up records: %w", err)
 	}
-	out := make([]store.Timeline, 0, len(found))
-	for key, sums := range found {
-		t := store.Timeline{Series: key, Points: g.Points()}
-		for i := range sums {
-			p := &t.Points[i]
-			p.Records, p.Errors, p.Mean = sums[i].Records, sums[i].Errors, sums[i].Mean()
+	defer func() { _ = found.Close() }() // Err below says what went wrong
+	all := make([]store.Timeline, len(keys))
+	for found.Next() {
+		var line, at int
+		var sum store.Summary
+		if err := found.Scan(&line, &at, &sum.Records, &sum.Errors, &sum.Sum); err != nil {
+			return nil, fmt.Errorf("sum up records: %w", err)
 		}
-		out = append(out, t)
+		if all[line].Points == nil {
+			all[line] = store.Timeline{Series: keys[line], Points: g.Points()}
+		}
+		p := &all[line].Points[at]
+		p.Records, p.Errors, p.Mean = sum.Records, sum.Errors, sum.Mean()
 	}
+	if err := found.Err(); err != nil {
+		return nil, fmt.Errorf("sum up records: %w", err)
+	}
+	out = slices.DeleteFunc(all, func(t store.Timeline) bool { return t.Points == nil }) // no records in the window
 	slices.SortFunc(out, func(a, b store.Timeline) int { return store.Compare(&a.Series, &b.Series) })
 	return out, nil
 }

@@ -12,6 +12,9 @@ const (
 	maxSteps     = 10_000
 )
 
+// ErrCursor says that a page was asked for after a place that no listing named.
+var ErrCursor = errors.New("no listing of this order said so")
+
 // Summable refuses a filter that sums do not answer.
 func (f *Filter) Summable() error {
 	if f.RequestID != "" || f.TraceID != "" || f.Path != "" || f.Slower != 0 || f.Faster != 0 {
