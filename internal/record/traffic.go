@@ -4,6 +4,9 @@ package record
 // Elasticsearch.
 const TrafficStore = "records.db"
 
+// TrafficPage is the file of a run's folder that shows its interface traffic, when it collected any.
+const TrafficPage = "traffic.html"
+
 // Traffic is what the store of interface-traffic records held of a phase's load, read back when it had taken all.
 type Traffic struct {
 	Store string `json:"store"` // what the store is: SQLite, or Elasticsearch and where

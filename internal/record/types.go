@@ -14,6 +14,7 @@
 //	phases/PHASE/effects.json         Effect: what steps did to the pods of workloads
 //	phases/PHASE/traffic.json         Traffic: what the store of interface-traffic records has
 //	records.db                        that store, where it is SQLite
+//	traffic.html                      a page of it
 //	phases/PHASE/load.json            Load: what was asked and what was achieved
 //	phases/PHASE/requests.ndjson      Request: one line a call, as the client saw it
 //	phases/PHASE/access/POD.ndjson    Access: one line an access log entry of that pod's proxy

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 
 	"squall/internal/check"
 	"squall/internal/record"
@@ -24,6 +25,9 @@ func Collect(run *record.Run, result check.Result) (Data, error) {
 	c.data.Proxies, err = run.Proxies()
 	c.note(record.ProxiesFile, err)
 	c.events()
+	if _, err := os.Stat(run.Path(record.TrafficPage)); err == nil {
+		c.data.Traffic = record.TrafficPage
+	}
 	for _, p := range result.Phases {
 		c.phase(p.Name)
 	}

@@ -21,6 +21,8 @@ type Data struct {
 	Proxies       []record.Proxy
 	// Dir is the run's folder as readers of the report should name it.
 	Dir string
+	// Traffic is the name of the file beside the report that shows the run's interface traffic, empty when there is none.
+	Traffic string
 	// Missing says what could not be read, one sentence each. The reports print it.
 	Missing []string
 }

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"squall/internal/record"
 	"squall/internal/traffic"
 	"squall/internal/traffic/collect"
+	"squall/internal/traffic/page"
 	"squall/internal/traffic/store"
 )
 
@@ -87,7 +89,7 @@ func (c *recorder) serve(ctx context.Context, l net.Listener) {
 	go func() { c.served <- c.Serve(ctx, l) }()
 }
 
-// endRecords takes no more, and closes the store.
+// endRecords takes no more, writes a page of what there is, and closes the store.
 func (r *runner) endRecords(ctx context.Context) error {
 	c := r.recorder
 	if c == nil {
@@ -98,7 +100,20 @@ func (r *runner) endRecords(ctx context.Context) error {
 		c.stop()
 		served = <-c.served
 	}
-	return errors.Join(served, c.Close(ctx))
+	return errors.Join(served, c.writePage(ctx, r.Record, r.man.RunID), c.Close(ctx))
+}
+
+// writePage writes what the store has of the run as one page.
+func (c *recorder) writePage(ctx context.Context, to *record.Run, run string) error {
+	reader, err := c.Flushed(ctx)
+	if reader == nil || err != nil {
+		return err
+	}
+	var b bytes.Buffer
+	if err := page.Export(ctx, reader, store.Filter{Run: run}, &b); err != nil {
+		return fmt.Errorf("page of the interface traffic: %w", err)
+	}
+	return to.WriteFile(record.TrafficPage, b.Bytes())
 }
 
 // acquaint tells the recorder who is who.

@@ -159,6 +159,17 @@ func dimensions() []store.Dimension {
 	}
 }
 
+// Flushed is the store, when it has taken all that came; nil when it was never used.
+func (c *Collector) Flushed(ctx context.Context) (store.Reader, error) {
+	if c.store == nil {
+		return nil, nil
+	}
+	if err := c.store.Flush(ctx); err != nil {
+		return nil, fmt.Errorf("the store of records (%s) has not taken all of them: %w", c.name, err)
+	}
+	return c.store, nil
+}
+
 // Account is what became of all records so far.
 func (c *Collector) Account() store.Account { return c.store.Account() }
 
