@@ -30,7 +30,9 @@ func run(ctx context.Context) error {
 	flag.Parse()
 	opts := elasticsearch.Options{
 		Dir: *dir, Port: *port, Heap: *heap,
-		Settings: map[string]string{"action.destructive_requires_name": "false"}, // it is for tests, which delete what they made
+		Settings: map[string]string{ // it is for tests, which delete what they made, on disks that may be fuller than it likes
+			"action.destructive_requires_name": "false", "cluster.routing.allocation.disk.threshold_enabled": "false",
+		},
 	}
 	return elasticsearch.With(ctx, opts, toolchain.Lines(os.Stderr), func(s *elasticsearch.Server) error {
 		if _, err := fmt.Printf("%s is ready, process %d; it ends with this command\n", s.URL, s.PID); err != nil {
