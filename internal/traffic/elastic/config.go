@@ -2,6 +2,7 @@ package elastic
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,6 +19,35 @@ type Secret string
 
 // redacted is what shows of a secret.
 const redacted = "REDACTED"
+
+// applicationEntry is the entry of a ConfigMap or Secret that is the configuration.
+const applicationEntry = "application.yaml"
+
+// unwrap takes the configuration out of a ConfigMap or a Secret.
+func unwrap(text []byte) ([]byte, error) {
+	var m struct {
+		APIVersion, Kind string
+		Data, StringData map[string]string
+	}
+	if yaml.Unmarshal(text, &m) != nil || m.APIVersion == "" && m.Kind == "" {
+		return text, nil // what is wrong with it is said where it is read as what it is
+	}
+	inner, plain := m.StringData[applicationEntry]
+	if m.Kind == "ConfigMap" {
+		inner, plain = m.Data[applicationEntry]
+	}
+	if encoded, ok := m.Data[applicationEntry]; ok && m.Kind == "Secret" && !plain {
+		b, err := base64.StdEncoding.DecodeString(encoded)
+		if err != nil {
+			return nil, fmt.Errorf("the store's configuration: data.%s of the Secret is not base64", applicationEntry)
+		}
+		return b, nil
+	}
+	if m.Kind != "ConfigMap" && m.Kind != "Secret" || !plain {
+		return nil, fmt.Errorf("the store's configuration: a %s is none; a ConfigMap or a Secret with an entry %s is", m.Kind, applicationEntry)
+	}
+	return []byte(inner), nil
+}
 
 // String is no secret.
 func (s Secret) String() string {
@@ -48,7 +78,7 @@ type Config struct {
 	SpoolBytes int64 // that it may hold; 0 is 1 GiB
 
 	// Dial connects to the server, whatever its URL; nil is by its host and port.
-	Dial func(ctx context.Context) (net.Conn, error)
+	Dial func(ctx context.Context) (net.Conn, error) `json:"-"`
 }
 
 // file is application.yaml.
@@ -70,7 +100,13 @@ type file struct {
 // ParseConfig reads an application.yaml: ds_driver, url, username and passworld as SolarMesh's grpc-logging has them, or password; also
 // api_key, ca or ca_file, insecure_skip_verify, index, spool and spool_bytes. Several URLs stand one after another, by comma. Errors show no
 // secret.
+//
+// A ConfigMap or a Secret may hold it as its entry application.yaml.
 func ParseConfig(text []byte) (Config, error) {
+	text, err := unwrap(text)
+	if err != nil {
+		return Config{}, err
+	}
 	var f file
 	if err := yaml.UnmarshalStrict(text, &f); err != nil {
 		return Config{}, fmt.Errorf("the store's configuration: %s", withoutValues(err))

@@ -2,6 +2,7 @@ package elastic
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -318,6 +319,15 @@ func TestConfig(t *testing.T) {
 	if err != nil || c.Password != secret || c.Username != "elasticsearch" || len(c.URLs) != 2 || c.URLs[0] != "http://elasticsearch.service-mesh:9200" {
 		t.Fatalf("%+v, %v", c, err)
 	}
+	for name, wrapped := range map[string]string{
+		"ConfigMap": "apiVersion: v1\nkind: ConfigMap\ndata:\n  application.yaml: |\n    url: http://a\n    username: u\n    password: " + secret,
+		"Secret":    "apiVersion: v1\nkind: Secret\nstringData:\n  application.yaml: |\n    url: http://a\n    username: u\n    password: " + secret,
+		"encoded":   "apiVersion: v1\nkind: Secret\ndata:\n  application.yaml: " + base64.StdEncoding.EncodeToString([]byte("url: http://a\nusername: u\npassword: "+secret)),
+	} {
+		if c, err := ParseConfig([]byte(wrapped)); err != nil || c.Password != secret {
+			t.Errorf("%s: %+v, %v", name, c, err)
+		}
+	}
 	text, err := json.Marshal(c)
 	must(t, err)
 	if shown := fmt.Sprintf("%v %+v %#v %s", c, c, c, text); strings.Contains(shown, secret) {
@@ -326,7 +336,8 @@ func TestConfig(t *testing.T) {
 	for name, bad := range map[string]string{
 		"other driver": "ds_driver: Mongo\nurl: http://a", "no url": "ds_driver: Elastic", "no host": "url: elasticsearch:9200", "both": "url: http://a\nusername: u\npassword: a" + secret + "\npassworld: b" + secret,
 		"unknown": "url: http://a\npasword: " + secret, "no user": "url: http://a\npassword: " + secret, "list": "url: http://a\npassword: [" + secret + "]", "index": "url: http://a\nindex: A*",
-		"twice": "url: http://a\nurl: http://b", "key and user": "url: http://a\nusername: u\napi_key: " + secret, "ca": "url: http://a\nca_file: /nowhere", "number": "password: {" + secret + ": 1}\nurl: http://a",
+		"twice": "url: http://a\nurl: http://b", "key and user": "url: http://a\nusername: u\napi_key: " + secret, "ca": "url: http://a\nca_file: /nowhere", "other kind": "apiVersion: v1\nkind: Service\n", "other entry": "kind: ConfigMap\ndata: {a: " + secret + "}", "not encoded": "kind: Secret\ndata: {application.yaml: '" + secret + "!'}",
+		"number": "password: {" + secret + ": 1}\nurl: http://a",
 	} {
 		if c, err := ParseConfig([]byte(bad)); err == nil || strings.Contains(err.Error(), secret) || !strings.Contains(err.Error(), "configuration") {
 			t.Errorf("%s: %+v, %v", name, c, err)
