@@ -59,7 +59,7 @@ func TestRollbackOutside(t *testing.T) {
 	site.Stop()
 	code, out, errs := squall(t, "rollback", "--reports", reports)
 	want(t, 6, []string{"connection refused", "run 'squall rollback r1' again when the cause is gone"}, code, out, errs)
-	site = site.Again(t, standin.New(t).URL) // it has forgotten all settings, and somebody makes others
+	site.Again(t, standin.New(t).URL) // it has forgotten all settings, and somebody makes others
 	if err := client.Apply(ctx, flowcontrol.Change{Persistent: map[string]any{"flowcontrol.http.concurrent": 9, "flowcontrol.http.enabled": true}}); err != nil {
 		t.Fatal(err)
 	}

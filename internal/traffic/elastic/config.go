@@ -29,8 +29,9 @@ func unwrap(text []byte) ([]byte, error) {
 		APIVersion, Kind string
 		Data, StringData map[string]string
 	}
-	if yaml.Unmarshal(text, &m) != nil || m.APIVersion == "" && m.Kind == "" {
-		return text, nil // what is wrong with it is said where it is read as what it is
+	// A text that cannot be read is no manifest: what is wrong with it is said where it is read as what it is.
+	if broken := yaml.Unmarshal(text, &m) != nil; broken || m.APIVersion == "" && m.Kind == "" {
+		return text, nil
 	}
 	inner, plain := m.StringData[applicationEntry]
 	if m.Kind == "ConfigMap" {
