@@ -15,7 +15,7 @@ import (
 
 const schemaID = "urn:squall:v1alpha1:scenario"
 
-//go:embed types.go steps.go policies.go traffic.go faults.go flowcontrol.go
+//go:embed types.go steps.go policies.go traffic.go faults.go flowcontrol.go records.go
 var sources embed.FS
 
 // Schema is the JSON Schema (draft 2020-12) of a scenario, with the descriptions of all fields. Documents are validated
@@ -61,7 +61,7 @@ func (Step) JSONSchema() *jsonschema.Schema { return &jsonschema.Schema{Type: "o
 func fieldComments() (map[string]string, error) {
 	comments := map[string]string{}
 	prefix := reflect.TypeOf(Scenario{}).PkgPath() + "."
-	for _, name := range []string{"types.go", "steps.go", "policies.go", "traffic.go", "faults.go", "flowcontrol.go"} {
+	for _, name := range []string{"types.go", "steps.go", "policies.go", "traffic.go", "faults.go", "flowcontrol.go", "records.go"} {
 		source, err := sources.ReadFile(name)
 		if err != nil {
 			return nil, fmt.Errorf("reading the embedded %s: %w", name, err)
