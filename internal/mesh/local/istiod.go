@@ -19,6 +19,9 @@ import (
 // trustDomain is the mesh's; it is Istio's default.
 const trustDomain = "cluster.local"
 
+// recordsHost is the service that the extension providers of access logs name.
+const recordsHost = "squall-records.squall.svc.cluster.local"
+
 // istiodEnv are the settings that let an unmodified istiod serve upstream Envoys without webhooks, CA and leader election,
 // and push a change after 1 ms instead of 100. Routes are not cached: of pushes that follow each other this closely istiod may send one
 // made for the push before, and then nothing more.
@@ -39,6 +42,11 @@ func (m *Mesh) startIstiod(ctx context.Context) error {
 	config, err := yaml.Marshal(object{
 		"trustDomain": trustDomain, "ingressControllerMode": "OFF", "enablePrometheusMerge": false,
 		"configSources": []object{{"address": "k8s://"}},
+		// For a Telemetry that sends access logs as those of a cluster do, to a service that whoever applies it brings.
+		"extensionProviders": []object{
+			{"name": "squall-records", "envoyHttpAls": object{"service": recordsHost, "port": recordsPort, "additionalRequestHeadersToLog": []string{"traceparent"}}},
+			{"name": "squall-records-tcp", "envoyTcpAls": object{"service": recordsHost, "port": recordsPort}},
+		},
 		"accessLogFile": "/dev/stdout", "accessLogEncoding": "JSON", "accessLogFormat": mustJSON(mesh.AccessLogFormat()),
 	})
 	if err != nil {

@@ -158,7 +158,7 @@ func TestCertificatesAreRenewedUnderTraffic(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stop := traffic(t, m, ns)
+	stop := callers(t, m, ns)
 	timer := time.NewTimer(ttl + ttl/2)
 	defer timer.Stop()
 	select {

@@ -93,8 +93,8 @@ func testReplicas(t *testing.T, m *testMesh, ns string) {
 	}
 }
 
-// traffic calls httpbin without a pause until stop is called, which returns how many calls there were and what was not 200.
-func traffic(t *testing.T, m *testMesh, ns string) (stop func() (int, []string)) {
+// callers call httpbin without a pause until stop is called, which returns how many calls there were and what was not 200.
+func callers(t *testing.T, m *testMesh, ns string) (stop func() (int, []string)) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
@@ -125,7 +125,7 @@ func testRollout(t *testing.T, m *testMesh, ns string) {
 	m.ready(t, ns)
 	m.answers(t, ns, "httpbin", "/get", 200)
 	before := reached(t, m, ns, 2)
-	stop := traffic(t, m, ns)
+	stop := callers(t, m, ns)
 	m.apply(t, ns, strings.Replace(httpbin("", "replicas: 2"), "version: v1", "version: v2", 1))
 	m.ready(t, ns)
 	after := m.pods(t, ns, "httpbin")
