@@ -23,16 +23,23 @@ const redacted = "REDACTED"
 // applicationEntry is the entry of a ConfigMap or Secret that is the configuration.
 const applicationEntry = "application.yaml"
 
-// unwrap takes the configuration out of a ConfigMap or a Secret.
+// manifest is a ConfigMap or a Secret.
+type manifest struct {
+	APIVersion, Kind string
+	Data, StringData map[string]string
+}
+
+// unwrap takes the configuration out of a ConfigMap or a Secret. What is wrong with a text that is no manifest is said where it is read as
+// what it is.
 func unwrap(text []byte) ([]byte, error) {
-	var m struct {
-		APIVersion, Kind string
-		Data, StringData map[string]string
+	var m manifest
+	if yaml.Unmarshal(text, &m) == nil && (m.APIVersion != "" || m.Kind != "") {
+		return m.application()
 	}
-	// A text that cannot be read is no manifest: what is wrong with it is said where it is read as what it is.
-	if broken := yaml.Unmarshal(text, &m) != nil; broken || m.APIVersion == "" && m.Kind == "" {
-		return text, nil
-	}
+	return text, nil
+}
+
+func (m manifest) application() ([]byte, error) {
 	inner, plain := m.StringData[applicationEntry]
 	if m.Kind == "ConfigMap" {
 		inner, plain = m.Data[applicationEntry]
