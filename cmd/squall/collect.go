@@ -56,6 +56,7 @@ func (a *app) collectCommand() *cobra.Command {
 }
 
 func (a *app) collect(ctx context.Context, f *collectFlags, store string) (err error) {
+	a.endsBy("closing the store; once more to quit at once")
 	opts, err := f.options(store)
 	if err != nil {
 		return invalid(err)
