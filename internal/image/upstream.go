@@ -5,7 +5,7 @@ import "squall/internal/toolchain"
 // Upstream are the images of the fixtures that are other people's, without registry and tag: a node pulls them by itself.
 func Upstream() []string {
 	return []string{
-		"fortio/fortio", "istio/examples-bookinfo-details-v1", "istio/examples-bookinfo-mysqldb", "istio/examples-bookinfo-productpage-v1",
+		"elasticsearch/elasticsearch", "fortio/fortio", "istio/examples-bookinfo-details-v1", "istio/examples-bookinfo-mysqldb", "istio/examples-bookinfo-productpage-v1",
 		"istio/examples-bookinfo-ratings-v1", "istio/examples-bookinfo-reviews-v1", "istio/examples-bookinfo-reviews-v2",
 		"istio/examples-bookinfo-reviews-v3", "mccutchen/go-httpbin",
 	}
