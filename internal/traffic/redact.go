@@ -159,7 +159,7 @@ func matches(patterns []string, name string) bool {
 // sensitive names are those of secrets, whatever the rules say.
 func sensitive(name string) bool {
 	name = strings.ToLower(name)
-	for _, s := range []string{"authoriz", "cookie", "token", "secret", "passw", "passwd", "api-key", "apikey", "api_key", "credential", "signature", "session", "client-cert"} {
+	for _, s := range []string{"authoriz", "cookie", "token", "secret", "passw", "api-key", "apikey", "api_key", "credential", "signature", "session", "client-cert"} {
 		if strings.Contains(name, s) {
 			return true
 		}

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"container/heap"
 	"context"
 	"database/sql"
@@ -185,15 +186,15 @@ func (s *streams) Less(i, j int) bool {
 	return before(a, b, s.ascending)
 }
 
-// before orders by duration, which is 0 in listings by time, then time, hash and series.
-func before(a, b *place, ascending bool) bool {
-	for _, d := range [4][2]int64{{a.Duration, b.Duration}, {a.Time, b.Time}, {a.Hash, b.Hash}, {a.Series, b.Series}} {
-		if d[0] != d[1] {
-			return (d[0] < d[1]) == ascending
-		}
+// comparePlaces orders by duration, which is 0 in listings by time, then time, hash and series.
+func comparePlaces(a, b *place, ascending bool) int {
+	if !ascending {
+		a, b = b, a
 	}
-	return false
+	return cmp.Or(cmp.Compare(a.Duration, b.Duration), cmp.Compare(a.Time, b.Time), cmp.Compare(a.Hash, b.Hash), cmp.Compare(a.Series, b.Series))
 }
+
+func before(a, b *place, ascending bool) bool { return comparePlaces(a, b, ascending) < 0 }
 
 // byTime merges the series.
 func (q *request) byTime(ctx context.Context, tx *sql.Tx) (out store.Listing, err error) {

@@ -211,12 +211,7 @@ func (q *request) inClass(ctx context.Context, tx *sql.Tx, c class, after *place
 			return nil, fmt.Errorf("list records: %w", err)
 		}
 	}
-	slices.SortFunc(out, func(a, b place) int {
-		if before(&a, &b, q.page.Ascending) {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(out, func(a, b place) int { return comparePlaces(&a, &b, q.page.Ascending) })
 	return out[:min(limit, len(out))], nil
 }
 
@@ -233,7 +228,7 @@ func (q *request) search(ctx context.Context, tx *sql.Tx) (out store.Listing, er
 	for found.Next() {
 		var l listed
 		var id int64
-		if err := scanListed(withSeries{found, &id}, &l); err != nil {
+		if err := scanListed(withFirst{found, []any{&id}}, &l); err != nil {
 			return out, fmt.Errorf("search records: %w", err)
 		}
 		l.Duration, l.Series = 0, id
@@ -247,19 +242,6 @@ func (q *request) search(ctx context.Context, tx *sql.Tx) (out store.Listing, er
 	if err := found.Err(); err != nil {
 		return out, fmt.Errorf("search records: %w", err)
 	}
-	slices.SortFunc(list, func(a, b listed) int {
-		if before(&a.place, &b.place, q.page.Ascending) {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(list, func(a, b listed) int { return comparePlaces(&a.place, &b.place, q.page.Ascending) })
 	return q.finish(ctx, tx, list[:min(len(list), q.page.Limit+1)], nil)
 }
-
-// withSeries scans a row with its series first.
-type withSeries struct {
-	rows *sql.Rows
-	id   *int64
-}
-
-func (w withSeries) Scan(to ...any) error { return w.rows.Scan(append([]any{w.id}, to...)...) }

@@ -121,13 +121,13 @@ func eachRecord(ctx context.Context, tx *sql.Tx, list string, w span, do func(id
 	return found.Err()
 }
 
-// rollupRow scans a row with its series and start first.
-type rollupRow struct {
-	rows      *sql.Rows
-	id, start *int64
+// withFirst scans rows whose first columns are read by somebody else than what scans the rest.
+type withFirst struct {
+	rows  scanner
+	first []any
 }
 
-func (r rollupRow) Scan(to ...any) error { return r.rows.Scan(append([]any{r.id, r.start}, to...)...) }
+func (a withFirst) Scan(to ...any) error { return a.rows.Scan(slices.Concat(a.first, to)...) }
 
 // eachRollup calls do for the sums of a part.
 func eachRollup(ctx context.Context, tx *sql.Tx, list string, p part, do func(id, start int64, add func(*store.Summary) error) error) error {
@@ -138,10 +138,11 @@ func eachRollup(ctx context.Context, tx *sql.Tx, list string, p part, do func(id
 	}
 	defer func() { _ = found.Close() }()
 	var scratch store.Summary
+	var id, start int64
+	row := withFirst{found, []any{&id, &start}}
 	for found.Next() {
-		var id, start int64
 		scratch.Reset()
-		if err := scanRollup(rollupRow{found, &id, &start}, &scratch); err != nil {
+		if err := scanRollup(row, &scratch); err != nil {
 			return err
 		}
 		if err := do(id, start, func(s *store.Summary) error { s.Merge(&scratch); return nil }); err != nil {

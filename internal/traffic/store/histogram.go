@@ -5,7 +5,6 @@ import (
 	"errors"
 	"math"
 	"math/bits"
-	"slices"
 	"time"
 
 	"squall/internal/traffic"
@@ -193,7 +192,5 @@ func (s *Summary) AddBucket(bucket int, n uint64) error {
 
 // Reset empties the summary and keeps its memory.
 func (s *Summary) Reset() {
-	b := s.buckets
-	clear(b)
-	*s = Summary{buckets: slices.Grow(b[:0], 0)}
+	*s = Summary{buckets: s.buckets[:0]} // grow writes zeros
 }
