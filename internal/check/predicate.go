@@ -61,7 +61,11 @@ func (c *compiler) predicate(d domain, from, to int) (*predicate, error) {
 	if !checked.OutputType().IsExactType(cel.BoolType) {
 		return nil, c.errAt(from, "write for example code == 503", "%q is a %s, not a condition", c.written(from, to), checked.OutputType())
 	}
-	p := &predicate{key: strings.TrimSpace(source)}
+	key, err := cel.AstToString(checked) // the same however it is spaced
+	if err != nil {
+		return nil, c.errAt(from, "", "%v", err)
+	}
+	p := &predicate{key: key}
 	for _, ref := range checked.NativeRep().ReferenceMap() {
 		if v, ok := d.find(ref.Name); ok && !slices.Contains(p.uses, v.name) {
 			p.uses = append(p.uses, v.name)

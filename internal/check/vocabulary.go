@@ -86,7 +86,7 @@ func (d domain) find(name string) (variable, bool) {
 // env is the CEL environment of predicates.
 func (d domain) env() (*cel.Env, error) {
 	opts := []cel.EnvOption{
-		cel.CrossTypeNumericComparisons(true),
+		cel.CrossTypeNumericComparisons(true), cel.EnableMacroCallTracking(),
 		cel.Macros(append(slices.Clone(cel.StandardMacros), cel.GlobalMacro("flag", 1, expandFlag),
 			cel.GlobalMacro("found", 1, expandFound), cel.GlobalMacro("occurrences", 1, expandOccurrences))...),
 	}

@@ -3,6 +3,7 @@ package lint
 import (
 	"fmt"
 
+	"squall/internal/check"
 	"squall/internal/scenario"
 )
 
@@ -35,6 +36,25 @@ func TooFew(pos scenario.Pos, stmt string, have, need int64) Placed {
 	return Placed{pos, Finding{
 		ID: SmallSample, What: fmt.Sprintf("%d requests cannot show %q, whatever comes out", have, stmt), Hint: fmt.Sprintf("at least %d are needed", need),
 	}}
+}
+
+// surely is the chance below which a statement is left to luck: of a thousand runs that go as the rules say, one comes to nothing.
+const surely = 0.999
+
+// Lucky is the finding that a statement may well not pass though the rules do as they are predicted to; ok is false when it is not so.
+func Lucky(pos scenario.Pos, stmt *check.Expr, p check.Prediction, requests int64) (f Placed, ok bool) {
+	chance, ok := stmt.Chance(p, requests)
+	if !ok || chance >= surely {
+		return f, false
+	}
+	f = Placed{pos, Finding{
+		ID: SmallSample, Hint: "give wider limits",
+		What: fmt.Sprintf("%q passes in %.3g %% of runs when %s, as the rules predict, and %d requests are sent", stmt, percentOfAll*chance, p, requests),
+	}}
+	if n := stmt.RequestsFor(p, surely); n > 0 {
+		f.Hint = fmt.Sprintf("send about %d requests, or give wider limits", n)
+	}
+	return f, true
 }
 
 // FewFaults is the finding that a fault of so many percent is expected to meet very few of the load's requests; ok is false when it is not.

@@ -169,6 +169,7 @@ func (b *builder) baseline() {
 	judged := check.PhaseSpec{Name: check.Baseline, Checks: b.checks(check.Baseline, s.Spec.Baseline.Checks, spec, ok)}
 	if ok {
 		b.predict(phase, &judged)
+		b.lucky(s.Spec.Baseline.Checks, spec, judged.Predictions)
 	}
 	b.plan.Spec.Phases = append(b.plan.Spec.Phases, judged)
 }
@@ -226,6 +227,10 @@ func (b *builder) stage(i int) {
 	}
 	if ok {
 		b.predict(phase, &judged)
+		b.lucky(st.Checks, phase.Load, judged.Predictions)
+		if st.Gate != nil {
+			b.lucky(st.Gate.Promote, phase.Load, judged.Predictions)
+		}
 	}
 	b.plan.Phases = append(b.plan.Phases, phase)
 	b.plan.Spec.Phases = append(b.plan.Spec.Phases, judged)

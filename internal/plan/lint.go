@@ -5,7 +5,9 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"squall/internal/check"
 	"squall/internal/lint"
+	"squall/internal/load"
 	"squall/internal/rules"
 	"squall/internal/scenario"
 	"squall/internal/step"
@@ -78,6 +80,21 @@ func (b *builder) lintStage(st *scenario.Stage, ls *scenario.LoadSpec, changes [
 		i := slices.IndexFunc(st.Apply, func(s scenario.Step) bool { return s.String() == c.Step })
 		if ok && i >= 0 && c.Host == target.FQDN && isCallersSide(c.After) {
 			b.finding(lint.WithoutSidecar(st.Apply[i].At(""), c.After.GetKind()+" "+c.After.GetName()))
+		}
+	}
+}
+
+// lucky adds the statements that so few requests often leave undecided, though all goes as it is predicted.
+func (b *builder) lucky(stmts []scenario.Text, spec load.Spec, predictions []check.Prediction) {
+	for _, t := range stmts {
+		e, err := check.Compile(t.Value, b.services)
+		if err != nil || e.Enough() > spec.Requests {
+			continue // which is reported
+		}
+		for _, p := range predictions {
+			if f, ok := lint.Lucky(t.At(1), e, p, spec.Requests); ok {
+				b.finding(f)
+			}
 		}
 	}
 }
