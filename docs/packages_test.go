@@ -22,7 +22,7 @@ func flow() []string {
 		"internal/run", "internal/mesh", "internal/mesh/local",
 		"internal/mesh/kube", "internal/kubeapi", "internal/gatewayapi", "internal/fields", "internal/sds", "internal/forward", "internal/relay", "internal/flowcontrol", "internal/flowcontrol/settings", "internal/kind", "internal/image", "internal/proc", "internal/toolchain",
 		"internal/load", "internal/load/worker", "internal/load/fortiorest", "internal/record",
-		"internal/traffic", "internal/traffic/store", "internal/traffic/sqlite", "internal/traffic/elastic", "internal/traffic/als", "internal/traffic/collect", "internal/traffic/page", "internal/elasticsearch",
+		"internal/traffic", "internal/traffic/store", "internal/traffic/sqlite", "internal/traffic/elastic", "internal/traffic/als", "internal/traffic/als/replay", "internal/traffic/collect", "internal/traffic/page", "internal/elasticsearch",
 		"internal/check", "internal/parity", "internal/report", "internal/bench", "internal/browsertest", "internal/kubeapi/kubeapitest", "internal/traffic/traffictest", "internal/elasticsearch/elasticsearchtest", "internal/flowcontrol/flowcontroltest",
 	}
 }

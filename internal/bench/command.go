@@ -9,18 +9,19 @@ import (
 	"time"
 
 	"squall/internal/record"
+	"squall/internal/toolchain"
 )
 
 // commandFigures runs the circuit scenario as a person does and reads the times off its record.
-func commandFigures(ctx context.Context, binary string, runs int) ([]Figure, error) {
+func commandFigures(ctx context.Context, _ string, _ toolchain.Tools, o options) ([]Figure, error) {
 	var ready, verdict, live, rollback []float64
-	for range runs {
+	for range o.runs {
 		dir, err := os.MkdirTemp("", "squall-bench-")
 		if err != nil {
 			return nil, err
 		}
 		start := time.Now()
-		cmd := exec.CommandContext(ctx, binary, "run", "circuit", "--reports", dir)
+		cmd := exec.CommandContext(ctx, o.binary, "run", "circuit", "--reports", dir)
 		out, err := cmd.CombinedOutput()
 		took := time.Since(start)
 		if err != nil {

@@ -42,19 +42,29 @@ func main() {
 // options are the command line's.
 type options struct {
 	binary, file string
+	only         string // a part's name; empty is all
 	runs         int
+	records      int
 }
 
 func parse() (o options, err error) {
 	flag.StringVar(&o.binary, "squall", "bin/squall", "Squall's `program`")
 	flag.StringVar(&o.file, "json", "", "`file` for the figures")
 	flag.IntVar(&o.runs, "runs", 10, "how often each is measured, at least once")
+	flag.StringVar(&o.only, "only", "", "measure one `part`: command, mesh, records or collecting")
+	flag.IntVar(&o.records, "records", 10_000_000, "records of interface traffic that are stored, 10 at least")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		return o, fmt.Errorf("%q is not understood: there are flags only", flag.Arg(0))
 	}
 	if o.runs < 1 {
 		return o, fmt.Errorf("-runs is %d: each must be measured at least once", o.runs)
+	}
+	if o.only != "" && !slices.ContainsFunc(parts(), func(p part) bool { return p.name == o.only }) {
+		return o, fmt.Errorf("-only is %q: it is command, mesh, records or collecting", o.only)
+	}
+	if o.records < 10 {
+		return o, fmt.Errorf("-records is %d: 10 are needed at least", o.records)
 	}
 	if _, err := exec.LookPath(o.binary); err != nil {
 		return o, fmt.Errorf("-squall: %w; make build makes bin/squall", err)
@@ -65,6 +75,16 @@ func parse() (o options, err error) {
 		}
 	}
 	return o, nil
+}
+
+// part is some of what is measured.
+type part struct {
+	name    string
+	measure func(ctx context.Context, root string, tools toolchain.Tools, o options) ([]Figure, error)
+}
+
+func parts() []part {
+	return []part{{"command", commandFigures}, {"mesh", meshFigures}, {"records", recordFigures}, {"collecting", collectingFigures}}
 }
 
 func bench(ctx context.Context) error {
@@ -80,15 +100,17 @@ func bench(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	figures, err := commandFigures(ctx, o.binary, o.runs)
-	if err != nil {
-		return err
+	var figures []Figure
+	for _, p := range parts() {
+		if o.only != "" && o.only != p.name {
+			continue
+		}
+		more, err := p.measure(ctx, root, tools, o)
+		if err != nil {
+			return err
+		}
+		figures = append(figures, more...)
 	}
-	live, err := meshFigures(ctx, root, tools, o.runs)
-	if err != nil {
-		return err
-	}
-	figures = append(figures, live...)
 	if err := table(figures); err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,7 +23,15 @@ import (
 	"squall/internal/toolchain"
 )
 
-// bed is a live mesh with the fixtures of the circuit scenario.
+// bedOf says which scenario's fixtures a bed has, and at which port of the load generator's proxy they are called.
+type bedOf struct {
+	root, dir, scenario, port string
+	tools                     toolchain.Tools
+	// instruments makes objects that are there before the fixtures; nil is none.
+	instruments func(ctx context.Context, env *local.Mesh) ([]*unstructured.Unstructured, error)
+}
+
+// bed is a live mesh with the fixtures of a scenario.
 type bed struct {
 	env     *local.Mesh
 	objects *mesh.Objects
@@ -34,13 +43,13 @@ type bed struct {
 }
 
 // meshFigures measures on one live mesh: change to live, achieved rate against Fortio's, memory.
-func meshFigures(ctx context.Context, root string, tools toolchain.Tools, runs int) (figures []Figure, err error) {
+func meshFigures(ctx context.Context, root string, tools toolchain.Tools, o options) (figures []Figure, err error) {
 	dir, err := os.MkdirTemp("", "squall-bench-")
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	b, err := up(ctx, root, dir, tools)
+	b, err := up(ctx, bedOf{root: root, dir: dir, scenario: "circuit", port: "8000", tools: tools})
 	if err != nil {
 		return nil, err
 	}
@@ -49,11 +58,11 @@ func meshFigures(ctx context.Context, root string, tools toolchain.Tools, runs i
 	if err != nil {
 		return nil, err
 	}
-	live, err := b.changes(ctx, 4*runs)
+	live, err := b.changes(ctx, 4*o.runs)
 	if err != nil {
 		return nil, err
 	}
-	ratio, err := b.rates(ctx, runs)
+	ratio, err := b.rates(ctx, o.runs)
 	if err != nil {
 		return nil, err
 	}
@@ -64,30 +73,34 @@ func meshFigures(ctx context.Context, root string, tools toolchain.Tools, runs i
 	}, nil
 }
 
-func up(ctx context.Context, root, dir string, tools toolchain.Tools) (*bed, error) {
-	s, err := scenario.Load(filepath.Join(root, "scenarios", "circuit.yaml"), scenario.Options{})
+func up(ctx context.Context, of bedOf) (*bed, error) {
+	s, err := scenario.Load(filepath.Join(of.root, "scenarios", of.scenario+".yaml"), scenario.Options{})
 	if err != nil {
 		return nil, err
 	}
-	b := &bed{tools: tools}
-	b.plan, err = plan.Build(s, plan.Options{FixturesDir: filepath.Join(root, "fixtures"), Marker: "squall-bench", LoadImage: local.LoadImage})
+	b := &bed{tools: of.tools}
+	b.plan, err = plan.Build(s, plan.Options{FixturesDir: filepath.Join(of.root, "fixtures"), Marker: "squall-bench", LoadImage: local.LoadImage})
 	if err != nil {
 		return nil, err
 	}
-	if b.rec, err = record.Create(dir, "bench"); err != nil {
+	if b.rec, err = record.Create(of.dir, "bench"); err != nil {
 		return nil, err
 	}
-	if b.env, err = local.New(local.Options{Tools: tools, Dir: filepath.Join(dir, "mesh"), Log: b.rec.LogPath}); err != nil {
+	if b.env, err = local.New(local.Options{Tools: of.tools, Dir: filepath.Join(of.dir, "mesh"), Log: b.rec.LogPath}); err != nil {
 		return nil, err
 	}
-	if err := b.deploy(ctx); err != nil {
+	if err := b.deploy(ctx, of); err != nil {
 		return nil, errors.Join(err, b.env.Down(context.WithoutCancel(ctx)))
 	}
 	return b, nil
 }
 
-func (b *bed) deploy(ctx context.Context) (err error) {
-	if b.objects, b.proxies, err = run.Deploy(ctx, b.env, b.plan, run.With{}); err != nil {
+func (b *bed) deploy(ctx context.Context, of bedOf) (err error) {
+	with := run.With{}
+	if of.instruments != nil {
+		with.Instruments = func(ctx context.Context) ([]*unstructured.Unstructured, error) { return of.instruments(ctx, b.env) }
+	}
+	if b.objects, b.proxies, err = run.Deploy(ctx, b.env, b.plan, with); err != nil {
 		return err
 	}
 	for _, p := range b.proxies {
@@ -96,7 +109,7 @@ func (b *bed) deploy(ctx context.Context) (err error) {
 			if err != nil {
 				return err
 			}
-			b.call = ip + ":8000"
+			b.call = net.JoinHostPort(ip, of.port)
 		}
 	}
 	return nil

@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"squall/internal/load"
+	"squall/internal/mesh"
+	"squall/internal/mesh/local"
+	"squall/internal/record"
+	"squall/internal/toolchain"
+	"squall/internal/traffic/collect"
+)
+
+// collectingSeconds is how long each load is; what is at most one in a hundred of its requests is to be of many.
+const collectingSeconds = 4
+
+// collectingFigures measures what it adds to the time of requests that their records are collected: the same load, at half of what the mesh
+// can do, with the proxies' access logs going to a collector with SQLite, and without, in turns.
+func collectingFigures(ctx context.Context, root string, tools toolchain.Tools, o options) (figures []Figure, err error) {
+	dir, err := os.MkdirTemp("", "squall-bench-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	s := &switched{}
+	c, err := collect.New(collect.Options{Run: benchRun, File: filepath.Join(dir, "records.db")})
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Use(ctx, nil); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, c.Close(context.WithoutCancel(ctx))) }()
+	c.Stage(benchRun)
+	serving, stop := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	b, err := up(ctx, bedOf{
+		root: root, dir: filepath.Join(dir, "mesh"), scenario: "circuit", port: "8000", tools: tools,
+		instruments: func(ctx context.Context, env *local.Mesh) ([]*unstructured.Unstructured, error) {
+			l, objects, err := env.Records(ctx, nil)
+			if err == nil {
+				s.objects = objects
+				go func() { ended <- c.Serve(serving, l) }()
+			}
+			return objects, err
+		},
+	})
+	defer stop()
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		err = errors.Join(err, b.env.Down(context.WithoutCancel(ctx)))
+		stop()
+		err = errors.Join(err, <-ended)
+	}()
+	s.bed = b
+	ratios, err := s.ratios(ctx, c, o.runs)
+	if err != nil {
+		return nil, err
+	}
+	return []Figure{figure("P99 with records collected to without, at half load", "ratio", ratios, 1.05, false)}, nil
+}
+
+// switched is a mesh whose proxies send records or do not.
+type switched struct {
+	bed     *bed
+	objects []*unstructured.Unstructured
+	times   int
+}
+
+// ratios are of the P99 with records to that without, of n pairs of loads.
+func (s *switched) ratios(ctx context.Context, c *collect.Collector, n int) ([]float64, error) {
+	most, _, err := s.load(ctx, 0)
+	if err != nil {
+		return nil, err
+	}
+	var out []float64
+	for i := range n {
+		var p99 [2]float64
+		for turn := range 2 {
+			on := (turn + i) % 2 // each is first as often as the other
+			if err := s.turn(ctx, on == 1); err != nil {
+				return nil, err
+			}
+			before := c.Account().Received
+			_, p99[on], err = s.load(ctx, most/2)
+			if err != nil {
+				return nil, err
+			}
+			if _, err := c.Flushed(ctx); err != nil {
+				return nil, err
+			}
+			if came := c.Account().Received > before; came != (on == 1) {
+				return nil, fmt.Errorf("turn %d: records came: %t, and it should be the opposite", 2*i+turn, came)
+			}
+		}
+		out = append(out, p99[1]/p99[0])
+	}
+	return out, nil
+}
+
+// turn makes the proxies send records, or not, and waits until all of them do.
+func (s *switched) turn(ctx context.Context, on bool) error {
+	for _, u := range s.objects {
+		var err error
+		if on {
+			_, err = s.bed.objects.Apply(ctx, u.DeepCopy())
+		} else {
+			err = s.bed.objects.Delete(ctx, mesh.RefOf(u))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	s.times++
+	filter, mark := mesh.MarkFilter(fmt.Sprintf("bench-records-%d", s.times))
+	since := time.Now()
+	if _, err := s.bed.objects.Apply(ctx, filter); err != nil {
+		return err
+	}
+	_, err := mesh.AwaitLive(ctx, s.bed.env, s.bed.proxies, []mesh.Mark{mark}, since)
+	return err
+}
+
+// latencies keeps those of a load's requests.
+type latencies struct {
+	mu   sync.Mutex
+	list []float64
+}
+
+// Request takes one.
+func (l *latencies) Request(r record.Request) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.list = append(l.list, r.Latency)
+}
+
+// load calls the mesh for some seconds, as fast as it can for a rate of 0, and returns the rate that was reached and the P99 in seconds.
+func (s *switched) load(ctx context.Context, qps float64) (reached, p99 float64, err error) {
+	seen := &latencies{}
+	got, err := load.Run(ctx, load.Spec{
+		URL: "http://httpbin:8000/get", Dial: s.bed.call, Connections: rateConnections, QPS: qps, Duration: collectingSeconds * time.Second, RequestID: true, Seed: 1,
+	}, load.Output{Sink: seen})
+	if err != nil {
+		return 0, 0, err
+	}
+	if len(seen.list) == 0 {
+		return 0, 0, errors.New("the load made no requests")
+	}
+	slices.Sort(seen.list)
+	return got.QPS, seen.list[len(seen.list)*99/100], nil
+}
