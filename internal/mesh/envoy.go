@@ -286,6 +286,19 @@ func Endpoints(ctx context.Context, env Env, pod string) (map[string][]string, e
 	return out, nil
 }
 
+// Inbound is how many requests a proxy has taken for its own program, and how many of them are under way.
+func Inbound(ctx context.Context, env Env, pod string) (taken, active int64, err error) {
+	stats, err := readStats(ctx, env, pod, url.Values{"format": {"json"}, "filter": {`^http\.inbound_.*\.downstream_rq_(total|active)$`}})
+	for name, v := range stats {
+		if strings.HasSuffix(name, ".downstream_rq_active") {
+			active += v
+		} else {
+			taken += v
+		}
+	}
+	return taken, active, err
+}
+
 // LoggedRequests is how many requests a proxy's own counters say it has finished on its inbound and outbound listeners since
 // it started: the number of its access log entries for HTTP.
 func LoggedRequests(s record.Stats) int64 {

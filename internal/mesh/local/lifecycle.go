@@ -21,6 +21,9 @@ const (
 	// drainTime is how long a pod that ends waits for the other proxies to forget its address; it is Istio's own drain time.
 	drainTime = 5 * time.Second
 	drainPoll = 3 * time.Millisecond
+	// idleTime is how long a proxy has to be without requests before its program is stopped: a caller's proxy lists an address no more
+	// while one of its threads still sends a request there.
+	idleTime = 100 * time.Millisecond
 	// retryTime is before another look at what the API refused.
 	retryTime = 50 * time.Millisecond
 )
@@ -138,7 +141,7 @@ func (k *kubelet) end(ctx context.Context, p *pod) {
 	p.cancel()
 	<-p.ended
 	if p.served && !p.crashes {
-		k.awaitForgotten(ctx, p)
+		k.drain(ctx, p)
 	}
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.grace()+10*time.Second)
 	defer cancel()
@@ -161,10 +164,15 @@ func gone(err error) error {
 	return err
 }
 
-// awaitForgotten waits until no other proxy sends requests to the pod, as far as the drain time allows.
-func (k *kubelet) awaitForgotten(ctx context.Context, p *pod) {
+// drain waits until no other proxy sends requests to the pod and its own has answered all, as far as the drain time allows.
+func (k *kubelet) drain(ctx context.Context, p *pod) {
 	ctx, cancel := context.WithTimeout(ctx, drainTime)
 	defer cancel()
+	k.awaitForgotten(ctx, p)
+	k.awaitIdle(ctx, p)
+}
+
+func (k *kubelet) awaitForgotten(ctx context.Context, p *pod) {
 	tick := time.NewTicker(drainPoll)
 	defer tick.Stop()
 	for _, name := range k.mesh.callers() {
@@ -174,6 +182,31 @@ func (k *kubelet) awaitForgotten(ctx context.Context, p *pod) {
 				return
 			case <-tick.C:
 			}
+		}
+	}
+}
+
+// awaitIdle waits until the pod's own proxy has had no request for a while. One that does not answer has none.
+func (k *kubelet) awaitIdle(ctx context.Context, p *pod) {
+	if envoy := p.envoy.Load(); envoy == nil || envoy.Paused() {
+		return
+	}
+	tick := time.NewTicker(drainPoll)
+	defer tick.Stop()
+	var seen int64
+	since := time.Now()
+	for time.Since(since) < idleTime {
+		taken, active, err := mesh.Inbound(ctx, k.mesh, p.object.Name)
+		if err != nil {
+			return
+		}
+		if active > 0 || taken != seen {
+			seen, since = taken, time.Now()
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
 		}
 	}
 }
