@@ -7,16 +7,10 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"time"
 
 	"squall/internal/traffic"
 	"squall/internal/traffic/store"
-)
-
-const (
-	budget   = 30_000 // records that are looked at for one page
-	maxFound = 10_000 // of one trace or request
 )
 
 // place is where a record stands in a listing, and the cursor of a page: the last one of the page before.
@@ -34,11 +28,13 @@ type request struct {
 	after *place
 	ids   map[int64]store.Series
 	w     span
+	// budget is how many records the database looks at for the page.
+	budget int64
 }
 
 // List is one page.
 func (s *Store) List(ctx context.Context, f store.Filter, page store.Page) (out store.Listing, err error) {
-	q := request{f: f}
+	q := request{f: f, budget: cmp.Or(s.budget, searchBudget)}
 	if q.w, err = spanOf(&f); err != nil {
 		return out, err
 	}
@@ -58,7 +54,7 @@ func (s *Store) List(ctx context.Context, f store.Filter, page store.Page) (out 
 		switch {
 		case q.page.Order == store.ByDuration:
 			out, err = q.byDuration(ctx, tx)
-		case f.RequestID != "" || f.TraceID != "":
+		case q.picks():
 			out, err = q.search(ctx, tx)
 		default:
 			out, err = q.byTime(ctx, tx)
@@ -66,13 +62,6 @@ func (s *Store) List(ctx context.Context, f store.Filter, page store.Page) (out 
 		return err
 	})
 	return out, err
-}
-
-// accepts looks at what only the record has.
-func (q *request) accepts(r *traffic.Record) bool {
-	f := &q.f
-	return (f.RequestID == "" || r.RequestID == f.RequestID) && (f.TraceID == "" || r.TraceID == f.TraceID) &&
-		(f.Path == "" || strings.Contains(r.Path, f.Path)) && r.Duration >= f.Slower && (f.Faster == 0 || r.Duration <= f.Faster)
 }
 
 // listed is a record with its place.
@@ -215,14 +204,9 @@ func (q *request) byTime(ctx context.Context, tx *sql.Tx) (out store.Listing, er
 	}
 	heap.Init(h)
 	var list []listed
-	for looked := 0; h.Len() > 0 && len(list) <= q.page.Limit; looked++ {
+	for h.Len() > 0 && len(list) <= q.page.Limit {
 		s := h.list[0]
-		l := s.ready[0]
-		if q.accepts(&l.record) {
-			list = append(list, l)
-		} else if looked >= budget {
-			return q.finish(ctx, tx, list, &l.place)
-		}
+		list = append(list, s.ready[0])
 		if s.ready = s.ready[1:]; len(s.ready) == 0 {
 			if err := read.fill(ctx, s); err != nil {
 				return out, err

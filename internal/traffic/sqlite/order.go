@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sort"
 	"time"
 
 	"squall/internal/traffic/store"
@@ -133,37 +134,43 @@ func (q *request) byDuration(ctx context.Context, tx *sql.Tx) (out store.Listing
 	}
 	defer func() { err = errors.Join(err, one.Close()) }()
 	var list []listed
-	looked, after := 0, q.after
-	for _, c := range classes {
-		if after != nil && q.passed(c, after) {
+	looked := int64(0)
+	for i, c := range classes {
+		if q.after != nil && q.passed(c, q.after) {
 			continue
 		}
-		for more := true; more; {
-			want := q.page.Limit + 1
-			places, err := q.inClass(ctx, tx, c, after, want)
-			if err != nil {
-				return out, err
+		places, err := q.inClass(ctx, tx, c, q.page.Limit+1-len(list))
+		if err != nil {
+			return out, err
+		}
+		for _, p := range places {
+			l := listed{}
+			if err := scanListed(one.QueryRowContext(ctx, p.Series, p.Time, p.Hash), &l); err != nil {
+				return out, fmt.Errorf("list records: %w", err)
 			}
-			more = len(places) == want
-			for i := range places {
-				l := listed{}
-				if err := scanListed(one.QueryRowContext(ctx, places[i].Series, places[i].Time, places[i].Hash), &l); err != nil {
-					return out, fmt.Errorf("list records: %w", err)
-				}
-				l.Series = places[i].Series
-				after = &places[i]
-				if looked++; q.accepts(&l.record) {
-					list = append(list, l)
-				} else if looked >= budget {
-					return q.finish(ctx, tx, list, after)
-				}
-				if len(list) > q.page.Limit {
-					return q.finish(ctx, tx, list, nil)
-				}
-			}
+			l.Series = p.Series
+			list = append(list, l)
+		}
+		if len(list) > q.page.Limit {
+			break
+		}
+		if looked += int64(c.count); looked >= q.budget && i+1 < len(classes) {
+			return q.finish(ctx, tx, list, q.edge(c))
 		}
 	}
 	return q.finish(ctx, tx, list, nil)
+}
+
+// edge is the place between a class and the next one.
+func (q *request) edge(c class) *place {
+	shortest := func(class int) int64 {
+		us := sort.Search(1<<42, func(us int) bool { return classOf(store.Bucket(time.Duration(us)*time.Microsecond)) >= class })
+		return int64(us) * int64(time.Microsecond)
+	}
+	if q.page.Ascending {
+		return &place{shortest(c.number + 1), math.MinInt64, math.MinInt64, math.MinInt64}
+	}
+	return &place{shortest(c.number) - 1, math.MaxInt64, math.MaxInt64, math.MaxInt64}
 }
 
 // passed reports whether all of a class was on the pages before.
@@ -175,26 +182,28 @@ func (q *request) passed(c class, after *place) bool {
 	return c.number > at
 }
 
-// inClass are the first places of a class after a place, at most limit.
-func (q *request) inClass(ctx context.Context, tx *sql.Tx, c class, after *place, limit int) ([]place, error) {
+// inClass are the first places of a class that the page has not had, at most limit.
+func (q *request) inClass(ctx context.Context, tx *sql.Tx, c class, limit int) ([]place, error) {
 	sign, order := "<=", "DESC"
 	first := place{math.MaxInt64, math.MaxInt64, math.MaxInt64, math.MaxInt64}
 	if q.page.Ascending {
 		sign, order = ">=", "ASC"
 		first = place{math.MinInt64, math.MinInt64, math.MinInt64, math.MinInt64}
 	}
+	after := q.after
 	if after == nil {
 		after = &first
 	}
+	condition, args := q.condition()
 	read, err := tx.PrepareContext(ctx, fmt.Sprintf("SELECT duration, time, hash FROM records INDEXED BY by_class WHERE series = ? AND class = ? AND time >= ? AND time < ? "+
-		"AND (duration, time, hash) %s (?, ?, ?) ORDER BY duration %s, time %[2]s, hash %[2]s LIMIT ?", sign, order))
+		"AND (duration, time, hash) %s (?, ?, ?)%s ORDER BY duration %s, time %[3]s, hash %[3]s LIMIT ?", sign, condition, order))
 	if err != nil {
 		return nil, fmt.Errorf("list records: %w", err)
 	}
 	defer func() { _ = read.Close() }()
 	var out []place
 	for _, id := range c.series {
-		found, err := read.QueryContext(ctx, id, c.number, q.w.from, q.w.to, after.Duration, after.Time, after.Hash, limit+1)
+		found, err := read.QueryContext(ctx, append(append([]any{id, c.number, q.w.from, q.w.to, after.Duration, after.Time, after.Hash}, args...), limit+1)...)
 		if err != nil {
 			return nil, fmt.Errorf("list records: %w", err)
 		}
@@ -213,35 +222,4 @@ func (q *request) inClass(ctx context.Context, tx *sql.Tx, c class, after *place
 	}
 	slices.SortFunc(out, func(a, b place) int { return comparePlaces(&a, &b, q.page.Ascending) })
 	return out[:min(limit, len(out))], nil
-}
-
-// search finds the records of a request or a trace by time, the only ones for which all of a window is looked through.
-func (q *request) search(ctx context.Context, tx *sql.Tx) (out store.Listing, err error) {
-	found, err := tx.QueryContext(ctx, "SELECT series, "+listColumns+" FROM records WHERE series IN "+in(q.ids)+
-		" AND time >= ? AND time < ? AND (? = '' OR request_id = ?) AND (? = '' OR trace_id = ?)",
-		q.w.from, q.w.to, q.f.RequestID, packed(q.f.RequestID), q.f.TraceID, packed(q.f.TraceID))
-	if err != nil {
-		return out, fmt.Errorf("search records: %w", err)
-	}
-	defer func() { err = errors.Join(err, found.Close()) }()
-	var list []listed
-	for found.Next() {
-		var l listed
-		var id int64
-		if err := scanListed(withFirst{found, []any{&id}}, &l); err != nil {
-			return out, fmt.Errorf("search records: %w", err)
-		}
-		l.Duration, l.Series = 0, id
-		if q.accepts(&l.record) && (q.after == nil || before(q.after, &l.place, q.page.Ascending)) {
-			list = append(list, l)
-		}
-		if len(list) == maxFound {
-			break
-		}
-	}
-	if err := found.Err(); err != nil {
-		return out, fmt.Errorf("search records: %w", err)
-	}
-	slices.SortFunc(list, func(a, b listed) int { return comparePlaces(&a.place, &b.place, q.page.Ascending) })
-	return q.finish(ctx, tx, list[:min(len(list), q.page.Limit+1)], nil)
 }

@@ -40,6 +40,7 @@ type Store struct {
 	mu       sync.RWMutex
 	known    map[int64]store.Series // what was read of the series
 	newest   int64                  // the greatest id in known
+	budget   int64                  // searchBudget when 0
 }
 
 var _ store.Store = (*Store)(nil)
