@@ -23,6 +23,7 @@ type runFlags struct {
 	keep     keeping
 	output   format
 	records  recordsIn
+	page     pageFlags
 }
 
 // many says whether runs may be side by side or are repeated, so that each is only told in a line.
@@ -78,6 +79,7 @@ func (a *app) runCommand() *cobra.Command {
 	c.Flags().IntVar(&f.repeat, "repeat", 1, "run each scenario so many `TIMES`")
 	c.Flags().Var(&f.keep, "keep", "whose folders stay: all, or those of runs that did not pass (failed)")
 	c.Flags().Var(&f.records, "records", "keep the interface traffic of each run in `STORE`: sqlite, a file in its folder, or a file that says where Elasticsearch is")
+	f.page.add(c)
 	complete(c, "keep", cobra.FixedCompletions([]string{string(keepAll), string(keepFailed)}, cobra.ShellCompDirectiveNoFileComp))
 	a.addPlanFlags(c, &f.planFlags)
 	f.toolFlags.add(c)
