@@ -70,6 +70,7 @@ func (a *app) runCommand() *cobra.Command {
 			if err != nil {
 				return invalid(err)
 			}
+			f.page.wanted = c.Flags().Changed(f.page.listenFlag)
 			return a.runAll(c.Context(), f, names)
 		},
 	}

@@ -18,6 +18,7 @@ import (
 // pageFlags are about the page of a run under way.
 type pageFlags struct {
 	admissionFlags
+	wanted bool
 }
 
 // ownAddress is where the page is without an address.
@@ -31,19 +32,27 @@ func (f *pageFlags) add(c *cobra.Command) {
 }
 
 // check finds mistakes before anything is compiled.
-func (f *pageFlags) check(runs int) error {
-	switch {
-	case f.listen == "" && f.token != "":
-		return errors.New("--ui-token is for --ui: give that too")
-	case f.listen != "" && runs > 1:
-		return fmt.Errorf("--ui shows one run, and these are %d: name one scenario and leave --repeat out; 'squall ui RUN' shows a run later", runs)
+func (f *pageFlags) check(names []string, repeat int) error {
+	if !f.wanted {
+		if f.token != "" {
+			return errors.New("--ui-token is for --ui: give that too")
+		}
+		return nil
+	}
+	for _, name := range names {
+		if _, port, err := net.SplitHostPort(name); err == nil && port != "" {
+			return fmt.Errorf("%q is taken for a scenario: an address of the page is written --ui=%s", name, name)
+		}
+	}
+	if n := len(names) * repeat; n > 1 {
+		return fmt.Errorf("--ui shows one run, and these are %d: name one scenario and leave --repeat out; 'squall ui RUN' shows a run later", n)
 	}
 	return nil
 }
 
 // openPage serves the page of the one run, if it is wanted, before anything is deployed, and has its records kept. The caller ends it.
 func (a *app) openPage(ctx context.Context, f *runFlags, k *engine.Compiled, config *engine.Config) error {
-	if f.page.listen == "" {
+	if !f.page.wanted {
 		return nil
 	}
 	d, err := f.page.admit()
