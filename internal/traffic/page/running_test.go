@@ -8,10 +8,12 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"squall/internal/browsertest"
 	"squall/internal/traffic/store"
 )
 
@@ -178,4 +180,37 @@ func TestRunningHangs(t *testing.T) {
 		r.late.mu.Unlock()
 	}
 	close(end)
+}
+
+// TestRunningInBrowser looks at a run from before it has a store: the page comes by itself, updates, and shows the last state and where to go
+// on when the run has ended, which waits no longer than the browser needs.
+func TestRunningInBrowser(t *testing.T) {
+	r, s := begun(t, Options{Loopback: true, Run: "demo"})
+	b := &tab{t, browsertest.Open(t), s.URL}
+	b.size(390)
+	b.open("/?run=demo")
+	if got := is[string](b, `document.querySelector("[role=alert]").innerText`); !strings.Contains(got, "is not there yet") {
+		t.Error(got)
+	}
+	db, records := opened(t), bookinfo(400, time.Minute)
+	put(t, db, records[:200])
+	r.Use(db)
+	const total, status = `document.querySelector(".facts dd").innerText`, `document.querySelector("#status").innerText`
+	b.until(`document.querySelector(".facts") !== null && ` + total + ` === "100" && ` + status + ` === "Live"`)
+	put(t, db, records[200:600])
+	b.until(total + ` === "300"`)
+	put(t, db, records[600:])
+	began := time.Now()
+	must(t, r.End(t.Context()))
+	t.Logf("the end took %s", time.Since(began))
+	b.until(status + `.includes("reports/r1/traffic.html")`)
+	if got := is[string](b, total); got != "400" {
+		t.Errorf("%s requests at the end", got)
+	}
+	if over := is[int](b, `document.documentElement.scrollWidth - document.documentElement.clientWidth`); over > 0 {
+		t.Errorf("%d pixels wider than the screen", over)
+	}
+	if *shots != "" {
+		b.shot(filepath.Join(*shots, "ended.png"))
+	}
 }
