@@ -63,7 +63,7 @@ func (a *app) runCommand() *cobra.Command {
 			"--jobs several run side by side; with --repeat a table shows how often each had which verdict. The exit code is that of the worst run: " + worstFirst() + ".\n\n" +
 			"In GitHub Actions the report goes to the step's summary, what did not pass is annotated, and verdict, run-id, run-ids\n" +
 			"and exit-code are outputs of the step.",
-		Example:           "  squall run circuit\n  squall run scenarios/circuit.yaml --set connections=5 -o json\n  squall run --label suite=httpbin --fail-fast\n  squall run --all --jobs 4 --repeat 20 --keep failed",
+		Example:           "  squall run circuit\n  squall run scenarios/circuit.yaml --set connections=5 -o json\n  squall run --label suite=httpbin --fail-fast\n  squall run interface-errors --ui\n  squall run --all --jobs 4 --repeat 20 --keep failed",
 		ValidArgsFunction: a.completeScenarios,
 		RunE: func(c *cobra.Command, args []string) error {
 			names, err := a.choose(args, f.selection)

@@ -26,9 +26,12 @@ const ownAddress = "127.0.0.1:0"
 
 func (f *pageFlags) add(c *cobra.Command) {
 	f.listenFlag, f.tokenFlag = "ui", "ui-token"
-	c.Flags().StringVar(&f.listen, f.listenFlag, "", "show interface traffic in a browser while the run goes on, at an `ADDRESS` and port, and keep it as --records sqlite does unless that or the scenario says where")
+	c.Flags().StringVar(&f.listen, f.listenFlag, "", "show interface traffic in a browser while the one run goes on, at `ADDRESS` and port; it is kept as by --records sqlite, unless that or the scenario says where")
 	c.Flags().Lookup(f.listenFlag).NoOptDefVal = ownAddress
-	c.Flags().StringVar(&f.token, f.tokenFlag, "", "`TOKEN` that has to be presented for --ui, of 16 characters at least; also "+tokenEnv)
+	c.Flags().StringVar(&f.token, f.tokenFlag, "", "`TOKEN` that has to be presented to --ui, of 16 characters at least; also "+tokenEnv)
+	for _, name := range []string{f.listenFlag, f.tokenFlag} {
+		complete(c, name, cobra.NoFileCompletions)
+	}
 }
 
 // check finds mistakes before anything is compiled.
