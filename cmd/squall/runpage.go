@@ -100,7 +100,7 @@ func (a *app) afterRun(f *runFlags, k *engine.Compiled, config *engine.Config) s
 
 // endPage ends what the run has not: that of one that did not begin.
 func (b *batch) endPage(ctx context.Context) {
-	if err := b.config.Page.End(ctx); err != nil {
+	if err := b.config.Page.End(context.WithoutCancel(ctx)); err != nil {
 		fmt.Fprintln(b.stderr, message(err))
 	}
 }

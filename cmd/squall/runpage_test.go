@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"squall/internal/engine"
+	"squall/internal/plan"
 	"squall/internal/record"
 )
 
@@ -99,7 +101,7 @@ func TestRunPage(t *testing.T) {
 	t.Setenv(tokenEnv, "")
 	dir := t.TempDir()
 	reports := filepath.Join(dir, "reports")
-	file := named(t, dir, "watched", "requests: 40}", "qps: 50, duration: 5s}")
+	file := named(t, dir, "watched", "requests: 40}", "qps: 50, duration: 8s}")
 	c := start(t, "squall", "run", file, "--reports", reports, "--ui=0.0.0.0:0")
 	c.await(t, "Token: ")
 	said := regexp.MustCompile(`(?m)^Interface traffic of run (\S+): http://\S+:(\d+)/\?run=(\S+)\nToken: (\S+)$`).FindStringSubmatch(c.said.String())
@@ -116,7 +118,7 @@ func TestRunPage(t *testing.T) {
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	grown := 0
-	for last := v.requests(run); grown < 3; <-tick.C {
+	for last := v.requests(run); grown < 2; <-tick.C {
 		now := v.requests(run) // which fails the test when the run is over
 		if now > last {
 			grown++
@@ -140,6 +142,28 @@ func TestRunPage(t *testing.T) {
 	for _, name := range []string{record.TrafficPage, record.TrafficStore} {
 		if _, err := os.Stat(rec.Path(name)); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// TestAfterRun has the page name, at its end, only what will be there.
+func TestAfterRun(t *testing.T) {
+	a := &app{reports: "reports"}
+	const ended = "The run has ended. Its traffic is in reports/r1/traffic.html"
+	own, elsewhere := &engine.Config{}, &engine.Config{Records: &engine.RecordStore{}}
+	for want, c := range map[string]struct {
+		flags  runFlags
+		stores string
+		config *engine.Config
+	}{
+		ended + "; 'squall ui reports/r1' shows this page again.":                                   {runFlags{}, "", own},
+		ended + ", unless it passed (--keep failed); 'squall ui reports/r1' shows this page again.": {runFlags{keep: keepFailed}, "", own},
+		ended + ".": {runFlags{}, "elasticsearch.yaml", own},
+		ended + "; 'squall ui application.yaml' shows what Elasticsearch has.": {runFlags{records: recordsIn{text: "application.yaml"}}, "elasticsearch.yaml", elsewhere},
+	} {
+		k := &engine.Compiled{RunID: "r1", Plan: &plan.Plan{Records: &plan.Records{File: c.stores}}}
+		if got := a.afterRun(&c.flags, k, c.config); got != want {
+			t.Errorf("%q, want %q", got, want)
 		}
 	}
 }

@@ -73,10 +73,14 @@ func (l *late) begin(ctx context.Context) (reader store.Reader, asking context.C
 func (l *late) leave(ctx context.Context) error {
 	l.mu.Lock()
 	l.gone = true
+	quiet := len(l.under) == 0
 	for _, cancel := range l.under {
 		cancel()
 	}
 	l.mu.Unlock()
+	if quiet {
+		return nil
+	}
 	left := make(chan struct{})
 	go func() {
 		l.reads.Wait()
