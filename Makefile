@@ -9,12 +9,16 @@ CONTEXT =
 NAMESPACE =
 YES =
 GENERATOR =
+UI =
 ARGS =
 JOBS = 4
 N = 20
 
 # What a run on a cluster is told beside its environment.
 CLUSTER = $(if $(CONTEXT), --context $(CONTEXT))$(if $(NAMESPACE), --namespace $(NAMESPACE))$(if $(YES), --yes)$(if $(GENERATOR), --load-generator $(GENERATOR))
+
+# The page of a run under way: at a free port of a loopback address, or at another address.
+PAGE = $(if $(UI), --ui$(if $(filter-out 1,$(UI)),=$(UI)))
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,8 +27,8 @@ build: ## Build bin/squall
 	go build -trimpath -o bin/squall ./cmd/squall
 
 # On a cluster also KUBECONFIG=FILE, which make passes on as a variable.
-scenario: build ## Run a scenario and judge it: make scenario NAME=circuit [ENV=kind|cluster [CONTEXT= NAMESPACE= YES=1] [GENERATOR=fortio]] [ARGS="--set k=v"]
-	bin/squall run $(or $(NAME),$(error say which scenario: make scenario NAME=circuit; bin/squall list shows all)) --env $(ENV)$(CLUSTER) $(ARGS)
+scenario: build ## Run a scenario and judge it: make scenario NAME=circuit [ENV=kind|cluster [CONTEXT= NAMESPACE= YES=1] [GENERATOR=fortio]] [UI=1|ADDRESS] [ARGS="--set k=v"]
+	bin/squall run $(or $(NAME),$(error say which scenario: make scenario NAME=circuit; bin/squall list shows all)) --env $(ENV)$(CLUSTER)$(PAGE) $(ARGS)
 
 scenarios: build ## Run all scenarios, JOBS side by side, and print a table
 	bin/squall run --all --jobs $(JOBS) --keep failed $(ARGS)

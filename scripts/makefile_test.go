@@ -63,6 +63,14 @@ func TestScenarioPassesItsArguments(t *testing.T) {
 	}
 }
 
+func TestScenarioServesItsPage(t *testing.T) {
+	for set, want := range map[string]string{"UI=": "--env local \n", "UI=1": "--env local --ui \n", "UI=0.0.0.0:8088": "--env local --ui=0.0.0.0:8088 \n"} {
+		if out := run(t, "-n", "scenario", "NAME=circuit", set); !strings.HasSuffix(out, want) {
+			t.Errorf("make scenario %s runs %q, want %q at the end", set, out, want)
+		}
+	}
+}
+
 func TestBenchMeasuresWhatWasBuilt(t *testing.T) {
 	out := run(t, "-n", "bench", "ARGS=-runs 3")
 	built := strings.Index(out, "go build -trimpath -o bin/squall ./cmd/squall\n")
@@ -95,7 +103,7 @@ func TestScriptsStopAtErrors(t *testing.T) {
 // command is make in the project's folder, in an environment that sets the same variables for other ends, as some do.
 func command(args ...string) *exec.Cmd {
 	cmd := exec.Command("make", append([]string{"--no-print-directory", "-C", ".."}, args...)...)
-	cmd.Env = append(os.Environ(), "MAKEFLAGS=", "MAKELEVEL=", "NAME=host", "ENV=/etc/shrc", "ARGS=x")
+	cmd.Env = append(os.Environ(), "MAKEFLAGS=", "MAKELEVEL=", "NAME=host", "ENV=/etc/shrc", "UI=1", "ARGS=x")
 	return cmd
 }
 

@@ -43,6 +43,9 @@ func (a *app) runAll(ctx context.Context, f *runFlags, names []string) error {
 	if f.jobs < 1 || f.repeat < 1 {
 		return invalid(errors.New("--jobs and --repeat are at least 1"))
 	}
+	if err := f.page.check(names, f.repeat); err != nil {
+		return invalid(err)
+	}
 	plans, err := a.compileAll(names, &f.planFlags)
 	if err != nil {
 		return invalid(err)
@@ -52,6 +55,10 @@ func (a *app) runAll(ctx context.Context, f *runFlags, names []string) error {
 	}
 	b := &batch{app: a, flags: f, config: a.config(&f.planFlags)}
 	b.config.Records = f.records.store
+	defer b.endPage(ctx)
+	if err := a.openPage(ctx, f, plans[0], &b.config); err != nil {
+		return err
+	}
 	if err := a.bring(ctx, f, plans, &b.config); err != nil {
 		return err
 	}

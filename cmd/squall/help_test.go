@@ -93,7 +93,11 @@ func flagTable(flags *pflag.FlagSet) string {
 			name = "-" + f.Shorthand + ", " + name
 		}
 		kind, usage := pflag.UnquoteUsage(f)
-		if kind != "" {
+		switch {
+		case kind != "" && f.NoOptDefVal != "":
+			name += "[=" + kind + "]"
+			usage += fmt.Sprintf(" (`%s` without a value)", f.NoOptDefVal)
+		case kind != "":
 			name += " " + kind
 		}
 		if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "0" && f.DefValue != "0s" {

@@ -23,6 +23,7 @@ type runFlags struct {
 	keep     keeping
 	output   format
 	records  recordsIn
+	page     pageFlags
 }
 
 // many says whether runs may be side by side or are repeated, so that each is only told in a line.
@@ -62,13 +63,14 @@ func (a *app) runCommand() *cobra.Command {
 			"--jobs several run side by side; with --repeat a table shows how often each had which verdict. The exit code is that of the worst run: " + worstFirst() + ".\n\n" +
 			"In GitHub Actions the report goes to the step's summary, what did not pass is annotated, and verdict, run-id, run-ids\n" +
 			"and exit-code are outputs of the step.",
-		Example:           "  squall run circuit\n  squall run scenarios/circuit.yaml --set connections=5 -o json\n  squall run --label suite=httpbin --fail-fast\n  squall run --all --jobs 4 --repeat 20 --keep failed",
+		Example:           "  squall run circuit\n  squall run scenarios/circuit.yaml --set connections=5 -o json\n  squall run --label suite=httpbin --fail-fast\n  squall run interface-errors --ui\n  squall run --all --jobs 4 --repeat 20 --keep failed",
 		ValidArgsFunction: a.completeScenarios,
 		RunE: func(c *cobra.Command, args []string) error {
 			names, err := a.choose(args, f.selection)
 			if err != nil {
 				return invalid(err)
 			}
+			f.page.wanted = c.Flags().Changed(f.page.listenFlag)
 			return a.runAll(c.Context(), f, names)
 		},
 	}
@@ -78,6 +80,7 @@ func (a *app) runCommand() *cobra.Command {
 	c.Flags().IntVar(&f.repeat, "repeat", 1, "run each scenario so many `TIMES`")
 	c.Flags().Var(&f.keep, "keep", "whose folders stay: all, or those of runs that did not pass (failed)")
 	c.Flags().Var(&f.records, "records", "keep the interface traffic of each run in `STORE`: sqlite, a file in its folder, or a file that says where Elasticsearch is")
+	f.page.add(c)
 	complete(c, "keep", cobra.FixedCompletions([]string{string(keepAll), string(keepFailed)}, cobra.ShellCompDirectiveNoFileComp))
 	a.addPlanFlags(c, &f.planFlags)
 	f.toolFlags.add(c)

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -25,8 +23,8 @@ const tokenEnv = "SQUALL_UI_TOKEN"
 
 // uiFlags are the flags of ui.
 type uiFlags struct {
-	listen, token string
-	reporter      reporter
+	admissionFlags
+	reporter reporter
 }
 
 // reporter is whose records a page shows.
@@ -44,7 +42,7 @@ func (r *reporter) Set(s string) error {
 func (r *reporter) Type() string { return "REPORTER" }
 
 func (a *app) uiCommand() *cobra.Command {
-	f := &uiFlags{reporter: reporter(traffic.Destination)}
+	f := &uiFlags{admissionFlags: admissionFlags{listenFlag: "listen", tokenFlag: "token"}, reporter: reporter(traffic.Destination)}
 	c := &cobra.Command{
 		Use: "ui [RUN|FILE.db|application.yaml]", Short: "Show interface traffic in a browser: services, interfaces, requests, who calls whom", Args: cobra.MaximumNArgs(1),
 		Long: "Serve the interface traffic of a run, by its id or folder, of a file of records, or of the Elasticsearch that an application.yaml\n" +
@@ -59,8 +57,8 @@ func (a *app) uiCommand() *cobra.Command {
 		},
 	}
 	fs := c.Flags()
-	fs.StringVar(&f.listen, "listen", "127.0.0.1:0", "`ADDRESS` and port to serve at; port 0 is a free one")
-	fs.StringVar(&f.token, "token", "", "`TOKEN` that has to be presented, of 16 characters at least; also "+tokenEnv)
+	fs.StringVar(&f.listen, f.listenFlag, ownAddress, "`ADDRESS` and port to serve at; port 0 is a free one")
+	fs.StringVar(&f.token, f.tokenFlag, "", "`TOKEN` that has to be presented, of 16 characters at least; also "+tokenEnv)
 	fs.Var(&f.reporter, "reporter", "whose records to show first: destination, which is the callee's proxy, or source")
 	complete(c, "reporter", cobra.FixedCompletions([]string{string(traffic.Destination), string(traffic.Source)}, cobra.ShellCompDirectiveNoFileComp))
 	return c
@@ -92,19 +90,9 @@ func (a *app) ui(ctx context.Context, f *uiFlags, args []string) (err error) {
 	if err != nil {
 		return invalid(err)
 	}
-	loopback, err := isLoopback(f.listen)
+	d, err := f.admit()
 	if err != nil {
 		return invalid(err)
-	}
-	token, made := f.token, false
-	if token == "" {
-		token = os.Getenv(tokenEnv)
-	}
-	if token == "" && !loopback {
-		token, made = page.NewToken(), true
-	}
-	if token != "" && len(token) < page.MinToken {
-		return invalid(fmt.Errorf("the token has %d characters: give one of %d at least by --token or %s", len(token), page.MinToken, tokenEnv))
 	}
 	s, done, err := of.open(ctx)
 	if err != nil {
@@ -115,15 +103,15 @@ func (a *app) ui(ctx context.Context, f *uiFlags, args []string) (err error) {
 			err = environment(errors.Join(err, closed))
 		}
 	}()
-	h, err := page.New(page.Options{Reader: s, Name: of.name, Reporter: traffic.Reporter(f.reporter), Token: token, Loopback: loopback})
+	h, err := page.New(d.options(page.Options{Reader: s, Name: of.name, Reporter: traffic.Reporter(f.reporter)}))
 	if err != nil {
 		return environment(err)
 	}
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", f.listen)
+	l, err := d.open(ctx)
 	if err != nil {
-		return environment(fmt.Errorf("serve the page at %s: %w: give another address by --listen", f.listen, err))
+		return environment(err)
 	}
-	if err := a.announceUI(of, l.Addr(), token, made); err != nil {
+	if err := d.announce(a.stdout, of.name, fmt.Sprintf("http://%s/", l.Addr())); err != nil {
 		return errors.Join(err, l.Close())
 	}
 	fmt.Fprintln(a.stderr, "serving; Ctrl-C ends it")
@@ -131,33 +119,6 @@ func (a *app) ui(ctx context.Context, f *uiFlags, args []string) (err error) {
 		return environment(err)
 	}
 	return nil
-}
-
-// announceUI says where the page is. A token that was given is not repeated.
-func (a *app) announceUI(of records, at net.Addr, token string, made bool) error {
-	if err := a.println(fmt.Sprintf("Interface traffic of %s: http://%s/", of.name, at)); err != nil {
-		return err
-	}
-	switch {
-	case made:
-		return a.println("Token: " + token)
-	case token != "":
-		return a.println("Sign in with the token.")
-	}
-	return nil
-}
-
-// isLoopback reports whether an address to listen at is one that this machine alone reaches.
-func isLoopback(listen string) (bool, error) {
-	host, _, err := net.SplitHostPort(listen)
-	if err != nil {
-		return false, fmt.Errorf("--listen %q: %w: it is an address and a port, such as 127.0.0.1:8088", listen, err)
-	}
-	if strings.EqualFold(host, "localhost") {
-		return true, nil
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.IsLoopback(), nil
 }
 
 // recordsOf finds what the argument means.

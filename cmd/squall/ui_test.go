@@ -122,7 +122,7 @@ func TestUIToken(t *testing.T) {
 		a := &app{stdout: in, stderr: io.Discard}
 		ended := make(chan error, 1)
 		go func() {
-			ended <- a.ui(ctx, &uiFlags{listen: c.listen, token: c.flag}, []string{file})
+			ended <- a.ui(ctx, &uiFlags{admissionFlags: admissionFlags{listen: c.listen, token: c.flag}}, []string{file})
 		}()
 		lines := bufio.NewScanner(out)
 		lines.Scan()

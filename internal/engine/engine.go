@@ -25,6 +25,7 @@ import (
 	"squall/internal/run"
 	"squall/internal/scenario"
 	"squall/internal/toolchain"
+	"squall/internal/traffic/page"
 )
 
 // Config is what all runs of a process share.
@@ -39,6 +40,8 @@ type Config struct {
 	Generator plan.Generator
 	// Records keeps the interface traffic of all runs, whatever their scenarios say; nil is as they say.
 	Records *RecordStore
+	// Page is that of one run: it shows its interface traffic while it goes on. Nil is none.
+	Page *page.Running
 }
 
 // errLocalFortio is the reason why the local mesh has no other load generator.
@@ -191,7 +194,7 @@ func (c Config) Run(ctx context.Context, k *Compiled, progress run.Progress) (*O
 		return nil, err
 	}
 	runErr := run.Run(ctx, run.Options{
-		Cluster: where, Records: records,
+		Cluster: where, Records: records, Page: c.Page,
 		Plan: k.Plan, Env: env, Record: rec, Progress: progress, MeshDir: dir,
 		Manifest: record.Manifest{
 			RunID: k.RunID, Scenario: k.Scenario.Metadata.Name, File: k.Scenario.File, Env: c.Env, Seed: k.Scenario.Spec.Seed,

@@ -52,7 +52,16 @@ func (r *runner) openRecords(ctx context.Context) error {
 	if c.InMesh() != nil {
 		return nil
 	}
-	return c.Use(ctx, nil)
+	return r.useStore(ctx, nil)
+}
+
+// useStore opens the store, and lets the page show it.
+func (r *runner) useStore(ctx context.Context, dial func(ctx context.Context) (net.Conn, error)) error {
+	if err := r.recorder.Use(ctx, dial); err != nil {
+		return err
+	}
+	r.Page.Use(r.recorder.Reader())
+	return nil
 }
 
 // collect begins to take the interface traffic, and returns the objects that make proxies send it.
@@ -78,7 +87,7 @@ func (r *runner) useMeshStore(ctx context.Context) error {
 		return nil
 	}
 	s, dial := *r.recorder.InMesh(), mesh.PodDialer(r.Env)
-	return r.recorder.Use(ctx, func(ctx context.Context) (net.Conn, error) {
+	return r.useStore(ctx, func(ctx context.Context) (net.Conn, error) {
 		return r.objects.DialService(ctx, dial, s.Namespace, s.Name, s.Port)
 	})
 }
@@ -89,7 +98,8 @@ func (c *recorder) serve(ctx context.Context, l net.Listener) {
 	go func() { c.served <- c.Serve(ctx, l) }()
 }
 
-// endRecords takes no more, writes a page of what there is, and closes the store.
+// endRecords takes no more, writes a page of what there is, and closes the store. The page that was served ends before: what goes wrong with
+// it is said, and is no part of the run.
 func (r *runner) endRecords(ctx context.Context) error {
 	c := r.recorder
 	if c == nil {
@@ -100,7 +110,11 @@ func (r *runner) endRecords(ctx context.Context) error {
 		c.stop()
 		served = <-c.served
 	}
-	return errors.Join(served, c.writePage(ctx, r.Record, r.man.RunID), c.Close(ctx))
+	written := c.writePage(ctx, r.Record, r.man.RunID)
+	if err := r.Page.End(ctx); err != nil {
+		r.Progress.Say("the page: %s", err)
+	}
+	return errors.Join(served, written, c.Close(ctx))
 }
 
 // writePage writes what the store has of the run as one page.

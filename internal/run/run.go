@@ -20,6 +20,7 @@ import (
 	"squall/internal/plan"
 	"squall/internal/record"
 	"squall/internal/traffic/collect"
+	"squall/internal/traffic/page"
 )
 
 // Times that bound what ought to be quick. They are limits, not waits.
@@ -58,6 +59,8 @@ type Options struct {
 	Cluster *mesh.Target
 	// Records says where interface traffic goes; nil is that none is collected.
 	Records *collect.Options
+	// Page shows the interface traffic while the run goes on, from when its store is there; nil is that nobody looks. The run ends it.
+	Page *page.Running
 }
 
 // SignalError is the cause of a context that a signal ended.

@@ -128,7 +128,7 @@ func (p *Page) login(w http.ResponseWriter, r *http.Request) {
 	}
 	back := here(r.PostForm.Get("back"))
 	if p.door.token != nil && !p.door.has(strings.TrimSpace(r.PostForm.Get("token"))) {
-		p.send(w, http.StatusUnauthorized, "login", &screen{Title: "Sign in", Page: p, Back: back, Error: "That is not the token. 'squall ui' has printed it where it was started."})
+		p.send(w, http.StatusUnauthorized, "login", &screen{Title: "Sign in", Page: p, Back: back, Error: "That is not the token. Squall has printed it where it was started."})
 		return
 	}
 	if p.door.token != nil {

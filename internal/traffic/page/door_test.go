@@ -29,8 +29,7 @@ func ask(t *testing.T, s *httptest.Server, method, path string, change func(*htt
 	if change != nil {
 		change(r)
 	}
-	c := *s.Client()
-	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	c := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	a, err := c.Do(r)
 	must(t, err)
 	t.Cleanup(func() { _ = a.Body.Close() })

@@ -2,6 +2,7 @@ package page
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -29,18 +30,30 @@ type live struct {
 	watchers map[chan time.Time]bool
 	newest   time.Time
 	stop     context.CancelFunc // of the looking; nil while nobody watches
+	end      chan struct{}      // is closed when nothing more comes
+	why      string             // the text of the end
+	left     chan struct{}      // is closed when the last one has left after it
 }
 
 func newLive(opts Options, news func()) *live {
-	return &live{reader: opts.Reader, filter: store.Filter{Reporter: opts.Reporter}, every: opts.Every, news: news, watchers: map[chan time.Time]bool{}}
+	return &live{
+		reader: opts.Reader, filter: store.Filter{Run: opts.Run, Reporter: opts.Reporter}, every: opts.Every, news: news,
+		watchers: map[chan time.Time]bool{}, end: make(chan struct{}), left: make(chan struct{}),
+	}
 }
 
-var errFull = errors.New("too many pages are watching: this one does not update by itself")
+var (
+	errFull = errors.New("too many pages are watching: this one does not update by itself")
+	errOver = errors.New("nothing more comes")
+)
 
 // watch begins to tell the time of the newest record. The channel holds the last one that was not taken yet.
 func (l *live) watch(ctx context.Context) (<-chan time.Time, func(), error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.over() {
+		return nil, nil, errOver
+	}
 	if len(l.watchers) >= maxWatchers {
 		return nil, nil, errFull
 	}
@@ -60,11 +73,48 @@ func (l *live) watch(ctx context.Context) (<-chan time.Time, func(), error) {
 func (l *live) leave(ch chan time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if delete(l.watchers, ch); len(l.watchers) == 0 {
-		l.stop()
-		l.stop = nil
+	if delete(l.watchers, ch); len(l.watchers) > 0 {
+		return
+	}
+	l.stop()
+	l.stop = nil
+	if l.over() {
+		close(l.left)
 	}
 }
+
+// over reports whether nothing more comes.
+func (l *live) over() bool {
+	select {
+	case <-l.end:
+		return true
+	default:
+		return false
+	}
+}
+
+// finish tells what is new for the last time, and why nothing more comes, once.
+func (l *live) finish(ctx context.Context, why string) {
+	l.mu.Lock()
+	watched := len(l.watchers) > 0
+	l.mu.Unlock()
+	if watched {
+		if at, err := l.last(ctx); err == nil && !at.IsZero() {
+			l.tell(at)
+		}
+	}
+	l.news() // older records may have come late
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.why = why
+	close(l.end)
+	if len(l.watchers) == 0 {
+		close(l.left)
+	}
+}
+
+// idle is closed when nobody watches any more, after finish.
+func (l *live) idle() <-chan struct{} { return l.left }
 
 // look asks for the newest record, again and again. A store that does not answer has nothing new.
 func (l *live) look(ctx context.Context) {
@@ -110,9 +160,14 @@ func (l *live) tell(at time.Time) {
 	}
 }
 
-// events is the stream of Server-Sent Events: one whenever there are new records.
+// events is the stream of Server-Sent Events: one whenever there are new records, and one when nothing more comes.
 func (p *Page) events(w http.ResponseWriter, r *http.Request) {
 	news, leave, err := p.live.watch(r.Context())
+	if errors.Is(err, errOver) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		newStream(w).end(p.live.why)
+		return
+	}
 	if err != nil {
 		w.Header().Set("Retry-After", "60")
 		p.fail(w, r, http.StatusServiceUnavailable, err)
@@ -120,27 +175,66 @@ func (p *Page) events(w http.ResponseWriter, r *http.Request) {
 	}
 	defer leave()
 	w.Header().Set("Content-Type", "text/event-stream")
-	c := http.NewResponseController(w)
-	send := func(text string) bool {
-		err := c.SetWriteDeadline(time.Now().Add(writeWithin))
-		if err != nil && !errors.Is(err, http.ErrNotSupported) {
-			return false
-		}
-		if _, err := fmt.Fprint(w, text); err != nil {
-			return false
-		}
-		return c.Flush() == nil
-	}
+	s := newStream(w)
 	beat := time.NewTicker(beatEvery)
 	defer beat.Stop()
-	for ok := send("retry: 5000\n\n"); ok; {
+	for ok := s.send("retry: 5000\n\n"); ok; {
 		select {
 		case <-r.Context().Done():
 			return
 		case at := <-news:
-			ok = send(fmt.Sprintf("event: records\ndata: %d\n\n", at.UnixNano()))
+			ok = s.records(at)
 		case <-beat.C:
-			ok = send(": still here\n\n")
+			ok = s.send(": still here\n\n")
+		case <-p.live.end:
+			select {
+			case at := <-news:
+				s.records(at)
+			default:
+			}
+			if s.end(p.live.why) {
+				s.linger(r.Context())
+			}
+			return
 		}
+	}
+}
+
+// stream is a stream of Server-Sent Events. Its methods report whether the client still reads.
+type stream struct {
+	w http.ResponseWriter
+	c *http.ResponseController
+}
+
+func newStream(w http.ResponseWriter) stream { return stream{w, http.NewResponseController(w)} }
+
+func (s stream) send(text string) bool {
+	err := s.c.SetWriteDeadline(time.Now().Add(writeWithin))
+	if err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return false
+	}
+	if _, err := fmt.Fprint(s.w, text); err != nil {
+		return false
+	}
+	return s.c.Flush() == nil
+}
+
+func (s stream) records(at time.Time) bool {
+	return s.send(fmt.Sprintf("event: records\ndata: %d\n\n", at.UnixNano()))
+}
+
+// end says why nothing more comes, as JSON: a text of any lines is one line.
+func (s stream) end(why string) bool {
+	b, err := json.Marshal(why)
+	return err == nil && s.send(fmt.Sprintf("event: ended\ndata: %s\n\n", b))
+}
+
+// linger gives a browser time to load the last state: it leaves when it has.
+func (s stream) linger(ctx context.Context) {
+	t := time.NewTimer(lastLook)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
 	}
 }

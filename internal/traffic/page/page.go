@@ -12,6 +12,7 @@ import (
 	"html/template"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -19,7 +20,10 @@ import (
 	"squall/internal/traffic/store"
 )
 
-const answerWithin = 30 * time.Second // a store that takes longer is not asked for this page
+const (
+	answerWithin = 30 * time.Second // a store that takes longer is not asked for this page
+	againAfter   = 2 * time.Second  // a page whose store is not there yet loads itself again
+)
 
 //go:embed templates assets
 var files embed.FS
@@ -28,6 +32,10 @@ var files embed.FS
 type Options struct {
 	Reader store.Reader
 	Name   string // of what is looked at: a run, a file, or Elasticsearch
+	// Run is the one whose new records have the page look again; empty is any.
+	Run string
+	// Ended is what a page of a run under way says at its end: where to go on.
+	Ended string
 	// Reporter is whose records are shown unless the address says otherwise; empty is the callee's proxy.
 	Reporter traffic.Reporter
 	// Token has to be presented by whoever looks. Empty is nobody has to, and for a page on a loopback address alone.
@@ -170,8 +178,13 @@ func (e *queryError) Unwrap() error { return e.err }
 
 func statusOf(err error) int {
 	var wrong *queryError
-	if errors.As(err, &wrong) {
+	switch {
+	case errors.As(err, &wrong):
 		return http.StatusBadRequest
+	case errors.Is(err, errNotYet):
+		return http.StatusServiceUnavailable
+	case errors.Is(err, errGone):
+		return http.StatusGone
 	}
 	return http.StatusBadGateway
 }
@@ -231,9 +244,18 @@ func (p *Page) fail(w http.ResponseWriter, r *http.Request, status int, err erro
 	if r.Context().Err() != nil {
 		return // nobody reads it
 	}
+	s := &screen{Title: http.StatusText(status), Page: p, Error: err.Error()}
+	switch {
+	case errors.Is(err, errNotYet):
+		s.Title, s.Again = "Not yet", int(againAfter.Seconds())
+		w.Header().Set("Retry-After", strconv.Itoa(s.Again))
+	case errors.Is(err, errGone):
+		s.Title, s.Error = "The run has ended", p.opts.Ended
+		err = fmt.Errorf("%w. %s", err, p.opts.Ended)
+	}
 	if strings.HasPrefix(r.URL.Path, "/api/") || strings.HasPrefix(r.URL.Path, "/events") {
 		p.sendJSON(w, status, map[string]string{"error": err.Error()})
 		return
 	}
-	p.send(w, status, "error", &screen{Title: http.StatusText(status), Page: p, Error: err.Error()})
+	p.send(w, status, "error", s)
 }

@@ -132,7 +132,7 @@ func get(t testing.TB, s *httptest.Server, path string) (int, string) {
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL+path, nil)
 	must(t, err)
 	r.Header.Set("Accept", "text/html")
-	a, err := s.Client().Do(r)
+	a, err := http.DefaultClient.Do(r)
 	must(t, err)
 	b, err := io.ReadAll(a.Body)
 	must(t, err)

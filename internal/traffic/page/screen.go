@@ -18,6 +18,7 @@ type screen struct {
 	Data   any
 	Facets facets
 	Error  string
+	Again  int    // seconds after which the browser loads the page again; 0 is never
 	Back   string // where to go after signing in
 	q      *query
 }
