@@ -13,8 +13,11 @@ import (
 	"squall/internal/record"
 )
 
-// startsWithin is how far two readings of when a proxy started may lie apart: Envoy tells its age in whole seconds.
-const startsWithin = 2 * time.Second
+// started is a time in which a proxy started: Envoy tells its age in whole seconds, and may take its time to say it.
+type started struct{ earliest, latest time.Time }
+
+// again says whether s is surely of another start than before.
+func (s started) again(before started) bool { return s.earliest.After(before.latest) }
 
 // enlist takes the proxies for those of the mesh from now on, and saves them beside those of before: a check that is about a
 // service has to know every pod that was ever behind it.
@@ -32,7 +35,7 @@ func (r *runner) enlist(ctx context.Context, proxies []record.Proxy) error {
 	if err := r.Record.WriteProxies(r.ever); err != nil {
 		return err
 	}
-	r.starts = map[string]time.Time{}
+	r.starts = map[string]started{}
 	for _, p := range proxies {
 		at, err := r.startOf(ctx, p.Pod)
 		if err != nil {
@@ -45,28 +48,29 @@ func (r *runner) enlist(ctx context.Context, proxies []record.Proxy) error {
 	return errors.Join(err, r.acquaint(ctx))
 }
 
-// startOf is when the pod's proxy started, to within a second.
-func (r *runner) startOf(ctx context.Context, pod string) (time.Time, error) {
+// startOf is when the pod's proxy started.
+func (r *runner) startOf(ctx context.Context, pod string) (started, error) {
+	asked := time.Now()
 	body, err := r.Env.Admin(ctx, pod, "GET", "/server_info")
 	if err != nil {
-		return time.Time{}, fmt.Errorf("state of the proxy of %s: %w", pod, err)
+		return started{}, fmt.Errorf("state of the proxy of %s: %w", pod, err)
 	}
-	at := time.Now()
+	answered := time.Now()
 	var info struct {
 		State  string `json:"state"`
 		Uptime string `json:"uptime_current_epoch"`
 	}
 	if err := json.Unmarshal(body, &info); err != nil {
-		return time.Time{}, fmt.Errorf("state of the proxy of %s: %w", pod, err)
+		return started{}, fmt.Errorf("state of the proxy of %s: %w", pod, err)
 	}
 	if info.State != "LIVE" {
-		return time.Time{}, fmt.Errorf("the proxy of %s is %q, not LIVE", pod, info.State)
+		return started{}, fmt.Errorf("the proxy of %s is %q, not LIVE", pod, info.State)
 	}
 	up, err := time.ParseDuration(info.Uptime)
 	if err != nil {
-		return time.Time{}, fmt.Errorf("age of the proxy of %s: %w", pod, err)
+		return started{}, fmt.Errorf("age of the proxy of %s: %w", pod, err)
 	}
-	return at.Add(-up), nil
+	return started{asked.Add(-up - time.Second), answered.Add(-up)}, nil
 }
 
 // sameProxies is an error when a proxy is not live or was started anew since it was enlisted: its counters began at 0 again.
@@ -78,9 +82,9 @@ func (r *runner) sameProxies(ctx context.Context) error {
 			errs = append(errs, err)
 			continue
 		}
-		if later := at.Sub(r.starts[p.Pod]); later.Abs() > startsWithin {
+		if before := r.starts[p.Pod]; at.again(before) {
 			errs = append(errs, fmt.Errorf("the proxy of %s was started again: it began %s after the one that was there before",
-				p.Pod, later.Round(time.Second)))
+				p.Pod, at.latest.Sub(before.latest).Round(time.Second)))
 		}
 	}
 	return errors.Join(errs...)

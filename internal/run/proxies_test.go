@@ -67,6 +67,26 @@ func TestSameProxies(t *testing.T) {
 	}
 }
 
+// TestStarted compares readings of which each says when a proxy started, as far as it can be known.
+func TestStarted(t *testing.T) {
+	at := func(seconds int) time.Time { return time.Date(2026, 3, 1, 12, 0, seconds, 0, time.UTC) }
+	for name, c := range map[string]struct {
+		before, now started
+		again       bool
+	}{
+		"the same":                  {started{at(0), at(1)}, started{at(0), at(1)}, false},
+		"the first came slowly":     {started{at(0), at(9)}, started{at(3), at(4)}, false},
+		"the second came slowly":    {started{at(3), at(4)}, started{at(0), at(9)}, false},
+		"a whole second apart":      {started{at(0), at(1)}, started{at(1), at(2)}, false},
+		"started later":             {started{at(0), at(1)}, started{at(2), at(3)}, true},
+		"later, and it came slowly": {started{at(0), at(1)}, started{at(2), at(30)}, true},
+	} {
+		if got := c.now.again(c.before); got != c.again {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
+}
+
 func TestEnlistKeepsThoseThatWere(t *testing.T) {
 	rec, err := record.Create(t.TempDir(), "x")
 	if err != nil {

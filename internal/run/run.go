@@ -99,7 +99,7 @@ type runner struct {
 	stuck     []mesh.Workload // whose rollout does not come to its end, until the rollback
 	acting    []*acting       // of the phase under way
 	ever      []record.Proxy  // all that there were
-	starts    map[string]time.Time
+	starts    map[string]started
 	configs   map[string]*mesh.Config // of the proxies, when they were enlisted
 	before    map[string]*mesh.Config // each proxy's configuration before the first change
 	workloads bool                    // a change was about what is not Istio's, so that pods may have come and gone
