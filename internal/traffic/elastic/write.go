@@ -194,7 +194,9 @@ func (s *Store) send(ctx context.Context, docs []document, out *store.Outcome) (
 	return again
 }
 
-// retryable is what passes: too much at once, shards that are not there yet, and an index that is read-only since its disk is full.
+// retryable is what passes: too much at once, shards that are not there yet, an index that is read-only since its disk is full, and a user
+// who may not write until somebody lets them.
 func retryable(it item) bool {
-	return it.Status == http.StatusTooManyRequests || it.Status >= http.StatusInternalServerError || it.Status == 0 || it.Error.Type == "cluster_block_exception"
+	return it.Status == http.StatusTooManyRequests || it.Status >= http.StatusInternalServerError || it.Status == 0 ||
+		it.Error.Type == "cluster_block_exception" || it.Error.Type == "security_exception"
 }
