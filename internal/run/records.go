@@ -30,6 +30,7 @@ type recorder struct {
 	// base is how many requests a proxy had finished before it sent records, by pod.
 	base    map[string]int64
 	missing []error // of the phase: what did not come in time
+	waited  uint64  // of the phases before: records that were on disk for some time
 }
 
 // stage is what records that come from now on belong to.
@@ -181,6 +182,10 @@ func (c *recorder) save(ctx context.Context, to *record.Run, phase string) error
 	}
 	got, err := c.Read(ctx, phase)
 	out := record.Traffic{Store: got.Store, Complete: "ok", Received: got.Account.Received, Known: got.Account.Duplicates, Dropped: got.Account.Dropped}
+	if out.Waited = got.Account.Waited - c.waited; out.Waited > 0 {
+		out.Refused = got.Account.LastError
+	}
+	c.waited = got.Account.Waited
 	if err = errors.Join(append(c.missing, err)...); err != nil {
 		out.Complete = err.Error()
 	}

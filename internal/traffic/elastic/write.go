@@ -77,7 +77,7 @@ func pause(ctx context.Context, try int) {
 func (s *Store) toSpool(docs []document, out *store.Outcome) {
 	switch err := s.spool.put(join(docs), len(docs)); {
 	case err == nil:
-		s.Note(func(a *store.Account) { a.Spooled += uint64(len(docs)) })
+		s.Note(func(a *store.Account) { a.Spooled += uint64(len(docs)); a.Waited += uint64(len(docs)) })
 		s.signal()
 	case errors.Is(err, errSpoolFull):
 		out.Dropped["spool full"] += uint64(len(docs))
