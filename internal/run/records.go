@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -21,6 +23,9 @@ import (
 // firstWithin is how long a proxy that was there before the run may take to send what it has kept; what does not come then was finished
 // before it was told to send.
 const firstWithin = 2 * time.Second
+
+// arriveWithin bounds how long all proxies may take to send the records of a load.
+const arriveWithin = gatherWithin / 2
 
 // recorder takes the interface traffic of the run. A nil one takes none.
 type recorder struct {
@@ -156,11 +161,21 @@ func WorkloadOf(p mesh.Pod) traffic.Workload {
 	return w
 }
 
-// await waits until a proxy has sent the records of the requests that it has finished. What does not come is noted for the phase.
-func (c *recorder) await(ctx context.Context, pod string, finished int64) {
+// awaitAll waits until the proxies have sent the records of the requests that they have finished, by pod. It leaves time for what else is
+// looked at behind a load.
+func (c *recorder) awaitAll(ctx context.Context, finished map[string]int64) {
 	if c == nil {
 		return
 	}
+	ctx, cancel := context.WithTimeoutCause(ctx, arriveWithin, fmt.Errorf("not within %s", arriveWithin))
+	defer cancel()
+	for _, pod := range slices.Sorted(maps.Keys(finished)) {
+		c.await(ctx, pod, finished[pod])
+	}
+}
+
+// await waits until a proxy has sent the records of the requests that it has finished. What does not come is noted for the phase.
+func (c *recorder) await(ctx context.Context, pod string, finished int64) {
 	base, known := c.base[pod]
 	if !known {
 		first, cancel := context.WithTimeout(ctx, firstWithin)
@@ -172,6 +187,7 @@ func (c *recorder) await(ctx context.Context, pod string, finished int64) {
 	}
 	if err := c.AwaitArrived(ctx, pod, finished-base); err != nil {
 		c.missing = append(c.missing, err)
+		c.base[pod] = finished - c.Arrived(pod) // it is missing in this phase alone
 	}
 }
 
