@@ -75,6 +75,9 @@ func (r *runner) takeBack(ctx context.Context, made *Settings) error {
 		return err
 	}
 	defer client.Close()
+	if err := client.Holds(ctx, made.Made); err != nil { // the rollback decides about what others have changed
+		return ofService(made.At, err)
+	}
 	if err := client.Apply(ctx, made.Before); err != nil {
 		return ofService(made.At, err)
 	}
