@@ -128,7 +128,7 @@ func (m *measure) unit() string {
 
 func recordedUnit(field string) string {
 	switch field {
-	case "count":
+	case "count", waitedField:
 		return "requests"
 	case "rate":
 		return "1/s"

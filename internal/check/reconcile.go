@@ -37,6 +37,9 @@ func (p *phase) reconcile() []Outcome {
 			break
 		}
 		out.Verdict, out.Reason = l.verdict(lost)
+		if t.Waited > 0 {
+			out.Reason += fmt.Sprintf("; %s records waited on disk until the store took them: %s", thousands(int64(t.Waited)), t.Refused) //nolint:gosec // a number of requests
+		}
 	}
 	return []Outcome{out}
 }

@@ -21,9 +21,12 @@ const reporterVariable = "reporter"
 
 const callee = "destination"
 
+// waitedField is how many records were on disk for some time before the store took them.
+const waitedField = "waited"
+
 // recordedFields are what records(…) has.
 func recordedFields() []string {
-	fields := []string{"count", "ratio", "rate", "mean", "min", "max", "versions"}
+	fields := []string{"count", "ratio", "rate", "mean", "min", "max", "versions", waitedField}
 	for name := range percentileNames() {
 		fields = append(fields, name)
 	}
@@ -45,6 +48,8 @@ func (c *compiler) recorded(sel, of ast.Expr, field string) (*measure, error) {
 		return nil, c.errOn(sel, didYouMean(field, recordedFields()), "records has no %q", field)
 	case field == "ratio":
 		m.kind = mRecordedRatio
+	case field == waitedField && len(of.AsCall().Args()) > 0:
+		return nil, c.errOn(of, "write records()."+waitedField, "it is not known of which service or kind the records are that waited")
 	}
 	m.q = percentileNames()[field]
 	service, preds, err := c.serviceFirst(of, ofRecorded)
@@ -150,6 +155,9 @@ func (p *phase) ofRecorded(m *measure, confidence float64) reading {
 	t, out, ok := p.whole(m.service)
 	if !ok {
 		return out
+	}
+	if m.field == waitedField {
+		return exact(float64(t.Waited), int64(t.Waited), out.source) //nolint:gosec // a number of requests
 	}
 	n, sum, err := p.sumUp(m, t.Groups)
 	if err != nil {

@@ -44,7 +44,7 @@ func recordedBreaker() *memory {
 			}
 		}
 	}
-	m.traffic = map[string]record.Traffic{"breaker": {Store: "SQLite", Complete: "ok", Received: 340, Groups: []record.TrafficGroup{
+	m.traffic = map[string]record.Traffic{"breaker": {Store: "SQLite", Complete: "ok", Received: 340, Waited: 12, Refused: "503", Groups: []record.TrafficGroup{
 		group("source", "", 503, "UO", 60, time.Millisecond), group("source", "v1", 200, "", 100, 20*time.Millisecond), group("source", "v2", 200, "", 40, 20*time.Millisecond),
 		group("destination", "v1", 200, "", 100, 19*time.Millisecond), group("destination", "v2", 200, "", 40, 19*time.Millisecond),
 	}}}
@@ -67,6 +67,8 @@ func TestRecorded(t *testing.T) {
 		`records(httpbin, version == "v1").ratio > 70% @95%`:                                        {Inconclusive, "too few"},
 		`records(failed).count == 0`:                                                                {Pass, ""},
 		`records(httpbin).versions == 2`:                                                            {Pass, ""},
+		`records().waited == 12`:                                                                    {Pass, ""},
+		`records().waited == 0`:                                                                     {Fail, "= 12"},
 		`records(httpbin).versions == 3`:                                                            {Fail, "= 2"},
 		`records(httpbin).mean in [18.9ms, 19.1ms] && records(httpbin).p99 in [18ms, 20ms]`:         {Pass, ""},
 		`records(httpbin).p50 == 19ms`:                                                              {Pass, ""},
@@ -137,6 +139,7 @@ func TestReconcile(t *testing.T) {
 		reason  string
 	}{
 		"the same":                {func(*memory, *record.Traffic) {}, Pass, "client 200 = its proxy 200, at the callees' proxies 140, and 60 that got no further, SQLite has the 340 records of 3 proxies"},
+		"what waited":             {func(*memory, *record.Traffic) {}, Pass, "; 12 records waited on disk until the store took them: 503"},
 		"lost by the store":       {func(_ *memory, r *record.Traffic) { r.Groups[4].Records-- }, Fail, "squall/httpbin-v2: its proxies logged 40, the store has 39"},
 		"doubled by the store":    {func(_ *memory, r *record.Traffic) { r.Groups[0].Records++ }, Fail, "squall/squall-load: its proxies logged 200, the store has 201"},
 		"of nobody":               {func(_ *memory, r *record.Traffic) { r.Groups[3].Workload = "other" }, Fail, "squall/other: the store has 100, and it has no proxy that is known"},

@@ -41,6 +41,9 @@ func TestServer(t *testing.T) {
 	defer cancel()
 	s, err := Start(ctx, group, Options{Home: home, Dir: dir})
 	must(t, err)
+	if got, err := filepath.Glob(filepath.Join(dir, "tmp", "final-flags*")); err != nil || len(got) == 0 {
+		t.Errorf("the launcher's files are not below the node's folder: %v, %v", got, err)
+	}
 	must(t, s.Healthy(ctx))
 	if status, err := os.ReadFile(filepath.Join("/proc", "self", "status")); err == nil && strings.Contains(string(status), "Uid:\t0") {
 		info, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(s.PID), "status"))

@@ -91,9 +91,11 @@ func specOf(o Options, java string) proc.Spec {
 	for name, value := range settings {
 		args = append(args, "-E", name+"="+value)
 	}
+	tmp := filepath.Join(o.Dir, "tmp")
 	return proc.Spec{
 		Name: "elasticsearch", Path: path, Args: args, Dir: o.Dir, LogFile: filepath.Join(o.Dir, "elasticsearch.log"), Grace: stopGrace,
-		Env: []string{"PATH=" + os.Getenv("PATH"), "HOME=" + o.Dir, "ES_TMPDIR=" + filepath.Join(o.Dir, "tmp"), "ES_JAVA_HOME=" + java, "ES_JAVA_OPTS=-Xms" + o.Heap + " -Xmx" + o.Heap,
+		Env: []string{"PATH=" + os.Getenv("PATH"), "HOME=" + o.Dir, "ES_JAVA_HOME=" + java, "ES_JAVA_OPTS=-Xms" + o.Heap + " -Xmx" + o.Heap,
+			"ES_TMPDIR=" + tmp, "CLI_JAVA_OPTS=-Djava.io.tmpdir=" + tmp, // the launcher has files of its own, and leaves them
 			"ES_PATH_CONF=" + filepath.Join(o.Dir, "config")},
 	}
 }

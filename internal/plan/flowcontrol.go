@@ -16,8 +16,11 @@ type SettingsChange = step.SettingsChange
 // flow notes the phase's changes of flow control, which the rules say nothing of.
 func (b *builder) flow(steps []scenario.Step, phase *Phase, changes []SettingsChange) {
 	phase.Settings = changes
-	b.settings = step.Over(b.settings, changes)
+	b.settings = step.Over(b.settings, slices.DeleteFunc(slices.Clone(changes), func(c SettingsChange) bool { return c.For > 0 }))
 	for _, c := range changes {
+		if c.Block {
+			continue
+		}
 		if was, ok := b.flowPlace(c.At.Name); ok && was != c.At {
 			i := slices.IndexFunc(steps, func(s scenario.Step) bool { return s.String() == c.Step })
 			b.errs = append(b.errs, steps[max(0, i)].Problem("", fmt.Sprintf("asks for %s at %s, and an earlier step at %s", c.At.Name, describePlace(c.At), describePlace(was)),

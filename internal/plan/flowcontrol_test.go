@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"squall/internal/flowcontrol"
 )
@@ -46,6 +47,9 @@ func TestFlowControlIsRefused(t *testing.T) {
 		set("flowcontrol.http.concurrent: 0"):                                                          "is 0, and must be from 1 to 1000000",
 		set("flowcontrol.http.enabled: 7"):                                                             "is 7, and only [true] or [false] are allowed",
 		set("cluster.name: x"):                                                                         "is no setting of flow control",
+		set("cluster.blocks.read_only: 7"):                                                             "is 7, and only [true] or [false] are allowed",
+		set("cluster.blocks.read_only: true, flowcontrol.http.enabled: true"):                          "Elasticsearch takes a block back only by itself",
+		set("cluster.blocks.write: true"):                                                              "is no setting of flow control",
 		set("flowcontrol.http.*: null"):                                                                "has a * in it",
 		set("flowcontrol.http: {enabled: true}"):                                                       "flowcontrol.http",
 		"{flowControl: {service: elasticsearch}}":                                                      "settings: is missing",
@@ -112,5 +116,20 @@ func TestFlowControlIsPlanned(t *testing.T) {
 	}
 	if text := p.Document().String(); !strings.Contains(text, "sets at https://h:9200") || !strings.Contains(text, "restored settings of flow control at elasticsearch:9201 of namespace squall") {
 		t.Errorf("%s", text)
+	}
+}
+
+// TestBlockIsPlanned: any Elasticsearch can be made read-only for a time. No flow control is asked of it, and nothing proves the step but checks.
+func TestBlockIsPlanned(t *testing.T) {
+	p, err := buildFor(withFlow(t, `{flowControl: {service: elasticsearch-node, settings: {cluster.blocks.read_only_allow_delete: true}, for: 2s}}`, anyCheck), "../../fixtures", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, judged := p.Phases[1].Settings, p.Spec.Phases[1]
+	if len(got) != 1 || !got[0].Block || got[0].For != 2*time.Second || !strings.HasSuffix(got[0].String(), "cluster.blocks.read_only_allow_delete: true (persistent) for 2s") {
+		t.Errorf("set: %+v", got)
+	}
+	if len(p.Flow) != 0 || len(judged.Proofs) != 0 || len(judged.Unproven) != 1 || !strings.Contains(judged.Unproven[0], "records().waited") {
+		t.Errorf("asked: %+v; proofs %+v; unproven %v", p.Flow, judged.Proofs, judged.Unproven)
 	}
 }

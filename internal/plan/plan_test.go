@@ -26,7 +26,7 @@ func buildFor(file, fixtures string, cluster bool) (*plan.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	facts := local.Facts{Images: []string{"fortio/fortio", "mccutchen/go-httpbin", "squall/load", "squall/bookinfo"}, FirstPort: 1024}
+	facts := local.Facts{Images: []string{"elasticsearch/elasticsearch", "fortio/fortio", "mccutchen/go-httpbin", "squall/load", "squall/bookinfo"}, FirstPort: 1024}
 	return plan.Build(s, plan.Options{
 		FixturesDir: fixtures, Marker: "squall-test", LoadImage: local.LoadImage, Cluster: cluster,
 		Honour: func(objects []*unstructured.Unstructured) []plan.Unhonoured {
@@ -117,6 +117,9 @@ func TestAllScenariosCanBePlanned(t *testing.T) {
 				}
 				for _, c := range ph.Changes {
 					changed[mesh.RefOf(c.After).String()] = true
+				}
+				for _, c := range ph.Settings {
+					changed["settings of flow control at "+c.At.String()] = true
 				}
 			}
 			for _, o := range d.Restored {

@@ -15,7 +15,10 @@ type Traffic struct {
 	Received uint64            `json:"received"` // by the store, from the run's beginning on
 	Known    uint64            `json:"known,omitempty"`
 	Dropped  map[string]uint64 `json:"dropped,omitempty"` // by reason
-	Groups   []TrafficGroup    `json:"groups"`
+	// Waited is how many of the phase's records were on disk for some time, since the store did not take them, and Refused what it said.
+	Waited  uint64         `json:"waited,omitempty"`
+	Refused string         `json:"refused,omitempty"`
+	Groups  []TrafficGroup `json:"groups"`
 }
 
 // TrafficGroup sums up the records that differ in none of its labels.

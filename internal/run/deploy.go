@@ -15,7 +15,6 @@ import (
 // deploy brings the mesh up with the plan's fixtures, waits until all of it is ready, and notes what is there.
 func (r *runner) deploy(ctx context.Context) error {
 	start := r.since()
-	r.Progress.Say("starting the mesh (%s)", r.Env.Name())
 	var noter Noter
 	if shared, ok := r.Env.(mesh.Shared); ok {
 		noter = notes{r, shared}
@@ -23,6 +22,7 @@ func (r *runner) deploy(ctx context.Context) error {
 	if err := r.openRecords(ctx); err != nil {
 		return err
 	}
+	r.Progress.Say("starting the mesh (%s)", r.Env.Name())
 	objects, proxies, err := Deploy(ctx, r.Env, r.Plan, With{Note: noter, Instruments: r.collect})
 	r.objects = objects
 	if err != nil {

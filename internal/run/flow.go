@@ -152,6 +152,10 @@ func (r *runner) settingsHold(ctx context.Context) error {
 	for at := range r.settings() {
 		errs = append(errs, r.holds(ctx, at))
 	}
+	for _, f := range r.frees {
+		_, err := r.isBack(f.made)
+		errs = append(errs, err)
+	}
 	return errors.Join(errs...)
 }
 
@@ -173,7 +177,7 @@ func (r *runner) holds(ctx context.Context, at flowcontrol.Place) error {
 	return err
 }
 
-// settings are what the stages so far have made of the flow control of services.
+// settings are what the stages so far have made of the flow control of services, but for what its time has ended of.
 func (r *runner) settings() map[flowcontrol.Place]flowcontrol.Change {
 	out := map[flowcontrol.Place]flowcontrol.Change{}
 	for _, e := range r.journal.Open() {
@@ -181,6 +185,9 @@ func (r *runner) settings() map[flowcontrol.Place]flowcontrol.Change {
 			continue
 		}
 		s := e.Deed.Settings
+		if back, _ := r.isBack(s); back {
+			continue
+		}
 		out[s.At] = flowcontrol.Change{Persistent: with(out[s.At].Persistent, s.Made.Persistent), Transient: with(out[s.At].Transient, s.Made.Transient)}
 	}
 	return out

@@ -204,3 +204,28 @@ func TestFlowControlThatTheServiceRefuses(t *testing.T) {
 	g.run()
 	g.expect(check.Error, 3, "400: illegal_argument_exception: persistent setting [flowcontrol.http.tomorrow], not recognized")
 }
+
+// TestFlowControlThatEnds: settings that are for a time alone are back before the load ends, which is no change by somebody else.
+func TestFlowControlThatEnds(t *testing.T) {
+	g := &guarded{node: standin.New(t)}
+	g.site = flowcontroltest.Serve(t, g.node.URL)
+	g.whole = prepareWith(t, "flow-for.yaml", scenario.Options{Set: map[string]string{"url": g.site.Admin}})
+	g.hooks.load = func(phase string, _ load.Snapshot) {
+		if phase == "limited" {
+			g.exceed()
+		}
+	}
+	unset := flowcontrol.Change{Persistent: map[string]any{"flowcontrol.http.enabled": nil, "flowcontrol.http.concurrent": nil}}
+	g.hooks.phase = func(name string) {
+		if name == "after" {
+			g.untouched(unset)
+		}
+	}
+	g.run()
+	g.expect(check.Pass, 0)
+	g.untouched(unset)
+	text, err := os.ReadFile(g.path(record.EventsFile))
+	if err != nil || !strings.Contains(string(text), "taken back after 2s") {
+		t.Errorf("%v:\n%s", err, text)
+	}
+}

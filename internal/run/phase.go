@@ -115,16 +115,17 @@ func (r *runner) snapshot(ctx context.Context, phase string, when record.When) e
 	ctx, cancel := context.WithTimeout(ctx, gatherWithin)
 	defer cancel()
 	var errs []error
+	finished := map[string]int64{}
 	for _, p := range r.proxies {
 		stats, err := mesh.Stats(ctx, r.Env, p.Pod)
 		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		finished := mesh.LoggedRequests(stats)
-		errs = append(errs, r.Record.WriteStats(phase, p.Pod, when, stats), r.Env.AwaitAccess(ctx, p.Pod, finished))
-		r.recorder.await(ctx, p.Pod, finished)
+		finished[p.Pod] = mesh.LoggedRequests(stats)
+		errs = append(errs, r.Record.WriteStats(phase, p.Pod, when, stats), r.Env.AwaitAccess(ctx, p.Pod, finished[p.Pod]))
 	}
+	r.recorder.awaitAll(ctx, finished)
 	return errors.Join(errs...)
 }
 

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -22,6 +24,9 @@ import (
 // before it was told to send.
 const firstWithin = 2 * time.Second
 
+// arriveWithin bounds how long all proxies may take to send the records of a load.
+const arriveWithin = gatherWithin / 2
+
 // recorder takes the interface traffic of the run. A nil one takes none.
 type recorder struct {
 	*collect.Collector
@@ -30,6 +35,7 @@ type recorder struct {
 	// base is how many requests a proxy had finished before it sent records, by pod.
 	base    map[string]int64
 	missing []error // of the phase: what did not come in time
+	waited  uint64  // of the phases before: records that were on disk for some time
 }
 
 // stage is what records that come from now on belong to.
@@ -169,11 +175,21 @@ func WorkloadOf(p mesh.Pod) traffic.Workload {
 	return w
 }
 
-// await waits until a proxy has sent the records of the requests that it has finished. What does not come is noted for the phase.
-func (c *recorder) await(ctx context.Context, pod string, finished int64) {
+// awaitAll waits until the proxies have sent the records of the requests that they have finished, by pod. It leaves time for what else is
+// looked at behind a load.
+func (c *recorder) awaitAll(ctx context.Context, finished map[string]int64) {
 	if c == nil {
 		return
 	}
+	ctx, cancel := context.WithTimeoutCause(ctx, arriveWithin, fmt.Errorf("not within %s", arriveWithin))
+	defer cancel()
+	for _, pod := range slices.Sorted(maps.Keys(finished)) {
+		c.await(ctx, pod, finished[pod])
+	}
+}
+
+// await waits until a proxy has sent the records of the requests that it has finished. What does not come is noted for the phase.
+func (c *recorder) await(ctx context.Context, pod string, finished int64) {
 	base, known := c.base[pod]
 	if !known {
 		first, cancel := context.WithTimeout(ctx, firstWithin)
@@ -185,6 +201,7 @@ func (c *recorder) await(ctx context.Context, pod string, finished int64) {
 	}
 	if err := c.AwaitArrived(ctx, pod, finished-base); err != nil {
 		c.missing = append(c.missing, err)
+		c.base[pod] = finished - c.Arrived(pod) // it is missing in this phase alone
 	}
 }
 
@@ -195,6 +212,10 @@ func (c *recorder) save(ctx context.Context, to *record.Run, phase string) error
 	}
 	got, err := c.Read(ctx, phase)
 	out := record.Traffic{Store: got.Store, Complete: "ok", Received: got.Account.Received, Known: got.Account.Duplicates, Dropped: got.Account.Dropped}
+	if out.Waited = got.Account.Waited - c.waited; out.Waited > 0 {
+		out.Refused = got.Account.LastError
+	}
+	c.waited = got.Account.Waited
 	if err = errors.Join(append(c.missing, err)...); err != nil {
 		out.Complete = err.Error()
 	}

@@ -1,16 +1,27 @@
 package run_test
 
 import (
+	"context"
+	"errors"
+	"io"
 	"io/fs"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"squall/internal/check"
 	"squall/internal/engine"
+	"squall/internal/mesh"
+	"squall/internal/mesh/local"
+	"squall/internal/traffic/collect"
 	"squall/internal/traffic/elastic"
 )
 
@@ -32,6 +43,9 @@ func TestRecordsWrongPassword(t *testing.T) {
 	w.config.Records = &engine.RecordStore{Elastic: &config}
 	w.run()
 	w.expect(check.Error, 3, "the store of interface traffic: ", "does not know the user or the password", "check username and password")
+	if strings.Contains(w.out.Result.Reason, "panic") {
+		t.Error(w.out.Result.Reason)
+	}
 	if !asked {
 		t.Error("the password was not tried")
 	}
@@ -73,5 +87,68 @@ func TestRecords(t *testing.T) {
 	got, err := w.out.Record.Traffic("token")
 	if err != nil || got.Complete != "ok" || len(got.Groups) == 0 || got.Groups[0].Interface != "/bearer" {
 		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+// cutting is a mesh whose proxies' streams of records end once with what was sent last still on its way.
+type cutting struct {
+	*local.Mesh
+	cut *atomic.Bool // the next message is lost
+}
+
+func (c cutting) Records(ctx context.Context, namespaces []string) (net.Listener, []*unstructured.Unstructured, error) {
+	l, objects, err := c.Mesh.Records(ctx, namespaces)
+	return cutListener{l, c.cut}, objects, err
+}
+
+type cutListener struct {
+	net.Listener
+	cut *atomic.Bool
+}
+
+func (l cutListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	return &cutConn{c, l.cut}, err
+}
+
+type cutConn struct {
+	net.Conn
+	cut *atomic.Bool
+}
+
+// Read loses a message: what is shorter is HTTP/2's own.
+func (c *cutConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if n > 256 && c.cut.CompareAndSwap(true, false) {
+		return 0, errors.Join(io.ErrUnexpectedEOF, c.Close())
+	}
+	return n, err
+}
+
+// Records that are lost on their way are missed: the run is not green, and says how many of whose proxy did not come.
+func TestRecordsLostOnTheWay(t *testing.T) {
+	w := prepare(t, "answers.yaml")
+	w.records = &collect.Options{Run: w.compiled.RunID, File: filepath.Join(t.TempDir(), "records.db")}
+	var cut atomic.Bool
+	w.hooks.phase = func(name string) { cut.Store(name == "nobody") }
+	w.runOn("answers", func(m *local.Mesh) mesh.Env { return cutting{m, &cut} })
+	if cut.Load() {
+		t.Fatal("nothing was lost")
+	}
+	w.expect(check.Inconclusive, 4)
+	for _, p := range w.out.Result.Phases {
+		for _, o := range p.Outcomes {
+			if o.Kind != check.KindRecords {
+				continue
+			}
+			missing := regexp.MustCompile(`the records are incomplete: \d+ records came of (httpbin-0|squall-load\S*), whose proxy finished \d+ requests, so that [1-9]\d* are missing`)
+			switch {
+			case p.Name == "nobody" && (o.Verdict != check.Inconclusive || !missing.MatchString(o.Reason)):
+				t.Errorf("%s: %+v", p.Name, o)
+			case p.Name != "nobody" && o.Verdict != check.Pass:
+				t.Errorf("%s: %+v", p.Name, o)
+			}
+			t.Logf("%s: %s: %s", p.Name, o.Verdict, o.Reason)
+		}
 	}
 }

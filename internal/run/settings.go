@@ -41,8 +41,10 @@ func (r *runner) setOne(ctx context.Context, p *plan.Phase, s plan.SettingsChang
 	if err != nil {
 		return err
 	}
-	if _, err := client.Stats(ctx, ""); err != nil { // before anything is changed of a service that has no flow control
-		return ofService(s.At, err)
+	if !s.Block {
+		if _, err := client.Stats(ctx, ""); err != nil { // before anything is changed of a service that has no flow control
+			return ofService(s.At, err)
+		}
 	}
 	before, err := client.Undo(ctx, s.Change)
 	if err != nil {
@@ -58,6 +60,9 @@ func (r *runner) setOne(ctx context.Context, p *plan.Phase, s plan.SettingsChang
 	}
 	if err := awaitHolds(ctx, client, s.Change); err != nil {
 		return ofService(s.At, err)
+	}
+	if s.For > 0 {
+		r.takeBackLater(ctx, p.Name, s, deed.Settings)
 	}
 	took := time.Since(start)
 	r.changed = append(r.changed, record.Object{

@@ -26,6 +26,7 @@ import (
 	"squall/internal/run"
 	"squall/internal/scenario"
 	"squall/internal/toolchain"
+	"squall/internal/traffic/collect"
 )
 
 // modeEnv makes this test program an application of the mesh: the image test/app.
@@ -106,6 +107,8 @@ type whole struct {
 	compiled *engine.Compiled
 	hooks    hooks
 
+	records *collect.Options // of runOn
+
 	theirs mesh.Ref // an object that somebody else changes, so that it is left as it is
 
 	out *engine.Outcome
@@ -128,7 +131,7 @@ func (w *whole) runOn(scenario string, env func(*local.Mesh) mesh.Env) {
 		w.t.Fatal(err)
 	}
 	if err := run.Run(w.ctx, run.Options{
-		Plan: w.compiled.Plan, Env: env(m), Record: rec, Progress: &w.hooks, MeshDir: dir,
+		Plan: w.compiled.Plan, Env: env(m), Record: rec, Progress: &w.hooks, MeshDir: dir, Records: w.records,
 		Manifest: record.Manifest{RunID: w.compiled.RunID, Scenario: scenario, Env: "local", Versions: engine.Versions()},
 	}); err != nil {
 		w.t.Fatal(err)

@@ -7,13 +7,16 @@ import (
 	"github.com/invopop/jsonschema"
 )
 
-// FlowControl changes settings of the flow control of an Elasticsearch service, which refuses connections and requests by itself. The
-// rollback makes them exactly what they were.
+// FlowControl changes settings of the flow control of an Elasticsearch service, which refuses connections and requests by itself, or makes
+// an Elasticsearch read-only. The rollback makes them exactly what they were.
 type FlowControl struct {
 	// Service is the service that callers call: its short name, name.namespace or full name. With url it is only what checks call it.
 	Service string `json:"service" jsonschema:"required,minLength=1"`
-	// Settings are the settings by their full keys, such as flowcontrol.http.concurrent. null takes a key back to its default.
+	// Settings are the settings by their full keys, such as flowcontrol.http.concurrent. null takes a key back to its default. A step of its
+	// own may set cluster.blocks.read_only or cluster.blocks.read_only_allow_delete, which any Elasticsearch has.
 	Settings map[string]Setting `json:"settings" jsonschema:"required,minProperties=1"`
+	// For is how long they are in force; without it, until the rollback.
+	For Duration `json:"for,omitzero"`
 	// Scope is persistent, or transient: the latter win, and are gone after a restart of the cluster. Default persistent.
 	Scope string `json:"scope,omitempty" jsonschema:"enum=persistent,enum=transient"`
 	// Port is the service's port at which Squall reads and changes settings. Default a port with admin in its name, else the first.

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"squall/internal/fields"
 	"squall/internal/flowcontrol"
@@ -19,6 +20,8 @@ type SettingsChange struct {
 	Step   string
 	At     flowcontrol.Place
 	Change flowcontrol.Change
+	For    time.Duration // after which it is taken back; 0 is at the rollback
+	Block  bool          // it is Elasticsearch's own block of writes, which no flow control counts
 }
 
 // String says what is set, and where.
@@ -29,7 +32,11 @@ func (s SettingsChange) String() string {
 			parts = append(parts, fmt.Sprintf("%s: %s (%s)", name, settingText(values[name]), scope))
 		}
 	}
-	return "sets at " + s.At.String() + " " + strings.Join(parts, ", ")
+	text := "sets at " + s.At.String() + " " + strings.Join(parts, ", ")
+	if s.For > 0 {
+		text += " for " + s.For.String()
+	}
+	return text
 }
 
 func settingText(v any) string {
@@ -43,6 +50,11 @@ func flowControl(c *compiler, s scenario.Step) {
 	spec := s.Spec.(*scenario.FlowControl)
 	at, ok := c.flowPlace(spec)
 	values := map[string]any{}
+	block := isBlock(spec)
+	if block && len(spec.Settings) > 1 {
+		c.problem("settings", "has one of cluster.blocks beside other settings, and Elasticsearch takes a block back only by itself", "write a step of its own for it")
+		return
+	}
 	for _, name := range sortedKeys(spec.Settings) {
 		value := spec.Settings[name].Value
 		field := scenario.Field("settings", name)
@@ -57,14 +69,19 @@ func flowControl(c *compiler, s scenario.Step) {
 	if spec.Scope == "transient" {
 		change = flowcontrol.Change{Transient: values}
 	}
-	c.settings = append(c.settings, SettingsChange{Step: s.String(), At: at, Change: change})
+	c.settings = append(c.settings, SettingsChange{Step: s.String(), At: at, Change: change, For: time.Duration(spec.For), Block: block})
+}
+
+func isBlock(spec *scenario.FlowControl) bool {
+	return slices.ContainsFunc(sortedKeys(spec.Settings), settings.IsBlock)
 }
 
 // isSetting reports a key or a value that flow control does not take. A service outside of the mesh may have keys that are not known here;
 // it says itself what it does not take.
 func (c *compiler) isSetting(field, name string, value any, outside bool) bool {
-	if !strings.HasPrefix(name, settings.Prefix) {
-		c.problem(field, "is no setting of flow control: their keys begin with "+settings.Prefix, "write full keys, such as flowcontrol.http.concurrent")
+	if !strings.HasPrefix(name, settings.Prefix) && !settings.IsBlock(name) {
+		c.problem(field, "is no setting of flow control: their keys begin with "+settings.Prefix,
+			"write full keys, such as flowcontrol.http.concurrent; of Elasticsearch's own there are cluster.blocks.read_only and cluster.blocks.read_only_allow_delete")
 		return false
 	}
 	if strings.Contains(name, "*") {

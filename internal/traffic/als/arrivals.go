@@ -51,7 +51,7 @@ func (s *Server) AwaitArrived(ctx context.Context, pod string, want int64) error
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return fmt.Errorf("%d records came of %s, whose proxy finished %d requests: %w", n, pod, want, context.Cause(ctx))
+			return fmt.Errorf("%d records came of %s, whose proxy finished %d requests, so that %d are missing: %w", n, pod, want, want-n, context.Cause(ctx))
 		}
 	}
 }

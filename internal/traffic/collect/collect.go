@@ -76,15 +76,17 @@ func (s *sink) Put(ctx context.Context, records []traffic.Record) error {
 }
 
 // Use opens the store, once. Dial connects to an Elasticsearch that cannot be reached by its URL; nil is for one that can.
-func (c *Collector) Use(ctx context.Context, dial func(ctx context.Context) (net.Conn, error)) (err error) {
+func (c *Collector) Use(ctx context.Context, dial func(ctx context.Context) (net.Conn, error)) error {
 	if c.opts.Elastic != nil {
 		config := *c.opts.Elastic
 		config.Dial = dial
 		c.opts.Elastic = &config
 	}
-	if c.store, c.name, err = openStore(ctx, c.opts); err != nil {
+	s, name, err := openStore(ctx, c.opts)
+	if err != nil {
 		return fmt.Errorf("the store of interface traffic: %w", err)
 	}
+	c.store, c.name = s, name
 	close(c.used)
 	return nil
 }

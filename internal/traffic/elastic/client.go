@@ -2,6 +2,7 @@ package elastic
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -12,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/elastic/elastic-transport-go/v8/elastictransport"
@@ -37,7 +39,36 @@ func (e *statusError) Error() string {
 	case http.StatusForbidden:
 		return fmt.Sprintf("Elasticsearch forbids it (403, %s): %.300s", e.kind, e.reason)
 	}
-	return fmt.Sprintf("Elasticsearch answered %d, %s: %.300s", e.status, e.kind, e.reason)
+	if strings.Contains(e.reason, "HTTP request to an HTTPS") {
+		return fmt.Sprintf("the server speaks TLS (%d): write https:// in url", e.status)
+	}
+	return fmt.Sprintf("Elasticsearch answered %d, %s: %.300s", e.status, cmp.Or(e.kind, "without a type of error"), e.reason)
+}
+
+// hint is what to do about a connection that did not come to be, as the end of a sentence; empty where the error says it itself.
+func hint(err error) string {
+	var (
+		unknown  x509.UnknownAuthorityError
+		name     x509.HostnameError
+		invalid  x509.CertificateInvalidError
+		noTLS    tls.RecordHeaderError
+		refusing tls.AlertError
+	)
+	switch {
+	case errors.As(err, &unknown):
+		return ": give the PEM of the authority that signed the server's certificate as ca or ca_file"
+	case errors.As(err, &name):
+		return ": write url with a name or an address that the server's certificate is for, or give the server one for this name"
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return ": renew the server's certificate, or correct this machine's clock"
+	case errors.As(err, &noTLS):
+		return ": the server speaks no TLS: write http:// in url, or turn its TLS on"
+	case errors.As(err, &refusing):
+		return ": the server refuses this TLS: it has to take TLS 1.2 or 1.3, and clients without a certificate"
+	case errors.Is(err, io.EOF):
+		return ": the server ended the connection; one that speaks TLS needs https:// in url"
+	}
+	return ""
 }
 
 // client asks by the official client's requests and its transport; the typed half of it is left out.
@@ -64,7 +95,8 @@ func newClient(c Config) (*client, error) {
 		opts = append(opts, elastictransport.WithBasicAuth(c.Username, string(c.Password)))
 	}
 	if c.APIKey != "" {
-		opts = append(opts, elastictransport.WithAPIKey(string(c.APIKey)))
+		// The transport's own option writes the scheme in other letters than Elasticsearch's documentation, which a proxy before it may compare.
+		opts = append(opts, elastictransport.WithHeader(http.Header{"Authorization": {"ApiKey " + string(c.APIKey)}}))
 	}
 	var urls []*url.URL
 	for _, text := range c.URLs {
@@ -85,7 +117,7 @@ func newClient(c Config) (*client, error) {
 func (c *client) ask(ctx context.Context, request esapi.Request, out any) (err error) {
 	res, err := request.Do(ctx, c.transport)
 	if err != nil {
-		return fmt.Errorf("ask Elasticsearch: %w", err)
+		return fmt.Errorf("ask Elasticsearch: %w%s", err, hint(err))
 	}
 	defer func() { err = errors.Join(err, res.Body.Close()) }()
 	text, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))

@@ -64,7 +64,7 @@ func Open(ctx context.Context, c Config) (s *Store, err error) {
 	s.Batcher = store.NewBatcher(ctx, store.BatchOptions{Size: batchSize, Queue: queueSize, Every: batchEvery, Write: s.write})
 	if s.spool != nil {
 		left := s.spool.records()
-		s.Note(func(a *store.Account) { a.Received += left; a.Pending += left; a.Spooled += left })
+		s.Note(func(a *store.Account) { a.Received += left; a.Pending += left; a.Spooled += left; a.Waited += left })
 		drain, cancel := context.WithCancel(context.WithoutCancel(ctx))
 		s.cancel = cancel
 		s.done.Go(func() { s.drain(drain) })

@@ -77,7 +77,7 @@ func pause(ctx context.Context, try int) {
 func (s *Store) toSpool(docs []document, out *store.Outcome) {
 	switch err := s.spool.put(join(docs), len(docs)); {
 	case err == nil:
-		s.Note(func(a *store.Account) { a.Spooled += uint64(len(docs)) })
+		s.Note(func(a *store.Account) { a.Spooled += uint64(len(docs)); a.Waited += uint64(len(docs)) })
 		s.signal()
 	case errors.Is(err, errSpoolFull):
 		out.Dropped["spool full"] += uint64(len(docs))
@@ -194,7 +194,9 @@ func (s *Store) send(ctx context.Context, docs []document, out *store.Outcome) (
 	return again
 }
 
-// retryable is what passes: too much at once, shards that are not there yet, and an index that is read-only since its disk is full.
+// retryable is what passes: too much at once, shards that are not there yet, an index that is read-only since its disk is full, and a user
+// who may not write until somebody lets them.
 func retryable(it item) bool {
-	return it.Status == http.StatusTooManyRequests || it.Status >= http.StatusInternalServerError || it.Status == 0 || it.Error.Type == "cluster_block_exception"
+	return it.Status == http.StatusTooManyRequests || it.Status >= http.StatusInternalServerError || it.Status == 0 ||
+		it.Error.Type == "cluster_block_exception" || it.Error.Type == "security_exception"
 }

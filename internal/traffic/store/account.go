@@ -15,6 +15,7 @@ type Account struct {
 	Dropped    map[string]uint64 `json:"dropped,omitempty"`
 	Pending    uint64            `json:"pending"`
 	Spooled    uint64            `json:"spooled,omitempty"` // of Pending, on disk
+	Waited     uint64            `json:"waited,omitempty"`  // that were on disk at some time
 	Retried    uint64            `json:"retried,omitempty"` // attempts to store that were made again
 	LastError  string            `json:"lastError,omitempty"`
 }
