@@ -20,6 +20,9 @@ import (
 	"squall/internal/toolchain"
 )
 
+// within bounds one scenario: some start an Elasticsearch, which takes a minute on a busy machine.
+const within = 4 * time.Minute
+
 func TestScenarios(t *testing.T) {
 	RegisterFailHandler(Fail)
 	RunSpecs(t, "scenarios")
@@ -31,7 +34,7 @@ var _ = Describe("scenarios", func() {
 			r := execute(ctx, s.File)
 			Expect(r.Verdict).To(Equal(check.Pass), because(r))
 			Expect(r.ExitCode).To(BeZero())
-		}, SpecTimeout(2*time.Minute))
+		}, SpecTimeout(within))
 	}
 })
 
@@ -43,7 +46,7 @@ var _ = Describe("mutations", func() {
 			Expect(r.Verdict).To(BeElementOf(check.Fail, check.Inconclusive), because(r))
 			Expect(r.Verdict.String()).To(Equal(s.Labels["verdict"]), because(r))
 			Expect(r.ExitCode).NotTo(BeZero())
-		}, SpecTimeout(2*time.Minute))
+		}, SpecTimeout(within))
 	}
 })
 
@@ -68,7 +71,7 @@ var _ = Describe("falsified", func() {
 				note(r)
 				Expect(r.Verdict).To(BeElementOf(check.Fail, check.Inconclusive, check.Halted), because(r))
 				Expect(r.Rollback.Verdict).NotTo(Equal(check.Fail), because(r))
-			}, SpecTimeout(2*time.Minute))
+			}, SpecTimeout(within))
 		}
 	}
 })

@@ -45,7 +45,7 @@ var _ = Describe("traps", func() {
 			Expect(r.Verdict).To(BeElementOf(check.Fail, check.Inconclusive), because(r))
 			Expect(r.Verdict.String()).To(Equal(s.Labels["verdict"]), because(r))
 			Expect(r.Rollback.Verdict).NotTo(Equal(check.Fail), because(r))
-		}, SpecTimeout(2*time.Minute))
+		}, SpecTimeout(within))
 		It(s.Name+" is found", Label("trap", "lint"), func() {
 			loaded, err := scenario.Load(s.File, scenario.Options{})
 			Expect(err).NotTo(HaveOccurred())

@@ -29,6 +29,6 @@ var _ = Describe("upstream", func() {
 			r.Scenario += " on upstream's manifests"
 			note(r)
 			Expect(r.Verdict).To(Equal(check.Pass), because(r))
-		}, SpecTimeout(2*time.Minute))
+		}, SpecTimeout(within))
 	}
 })
