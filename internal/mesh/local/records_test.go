@@ -41,6 +41,18 @@ func (k *kept) of(path string) map[traffic.Reporter]int {
 	return n
 }
 
+// connections are the records of TCP.
+func (k *kept) connections() (n int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for i := range k.list {
+		if k.list[i].Protocol == "TCP" {
+			n++
+		}
+	}
+	return n
+}
+
 // takeRecords serves the mesh's access logs until the test's end.
 func takeRecords(t *testing.T, l net.Listener) *kept {
 	t.Helper()
@@ -130,4 +142,7 @@ spec:
 		}
 	}
 	arrive()
+	if n := sink.connections(); n > 0 {
+		t.Errorf("%d requests came as TCP connections too", n)
+	}
 }

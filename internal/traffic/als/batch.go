@@ -62,15 +62,20 @@ func (b *batch) flush(ctx context.Context) error {
 	return nil
 }
 
-// unwanted is why an entry is none of a whole request or connection, or empty.
-func unwanted(c *datav3.AccessLogCommon) string {
+// unwanted is why an entry is none of the end of a request or connection, or empty. A Telemetry has each of its providers log both, so that
+// a request comes as an entry of TCP too, and a connection as one of HTTP: ends is the type of what the entry is meant for.
+func unwanted(c *datav3.AccessLogCommon, ends datav3.AccessLogType) string {
 	switch t := c.GetAccessLogType(); t {
-	case datav3.AccessLogType_NotSet, datav3.AccessLogType_DownstreamEnd, datav3.AccessLogType_TcpConnectionEnd:
+	case datav3.AccessLogType_NotSet, ends:
 		//nolint:staticcheck // deprecated for the type, which older proxies do not send
 		if c.GetIntermediateLogEntry() {
 			return "intermediate"
 		}
 		return ""
+	case datav3.AccessLogType_DownstreamEnd:
+		return "a request as a connection"
+	case datav3.AccessLogType_TcpConnectionEnd:
+		return "a connection as a request"
 	default:
 		return t.String()
 	}

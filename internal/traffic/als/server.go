@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	datav3 "github.com/envoyproxy/go-control-plane/envoy/data/accesslog/v3"
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/service/accesslog/v3"
 	"go.opentelemetry.io/collector/pdata/plog/plogotlp"
 	"google.golang.org/grpc"
@@ -189,7 +190,7 @@ func (s *Server) take(ctx context.Context, of *node, message *accesslogv3.Stream
 	b := batch{s: s, of: of, records: records, left: len(http) + len(tcp)}
 	b.run, b.stage = s.opts.Phase()
 	for _, e := range http {
-		if reason := unwanted(e.GetCommonProperties()); reason != "" {
+		if reason := unwanted(e.GetCommonProperties(), datav3.AccessLogType_DownstreamEnd); reason != "" {
 			b.ignore(reason)
 			continue
 		}
@@ -199,7 +200,7 @@ func (s *Server) take(ctx context.Context, of *node, message *accesslogv3.Stream
 		}
 	}
 	for _, e := range tcp {
-		if reason := unwanted(e.GetCommonProperties()); reason != "" {
+		if reason := unwanted(e.GetCommonProperties(), datav3.AccessLogType_TcpConnectionEnd); reason != "" {
 			b.ignore(reason)
 			continue
 		}

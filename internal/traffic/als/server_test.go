@@ -145,10 +145,12 @@ func TestEntries(t *testing.T) {
 	client, server := open(t, addr), open(t, addr)
 	start2 := entry("outbound|9080||reviews.bookinfo.svc.cluster.local")
 	start2.CommonProperties.AccessLogType = datav3.AccessLogType_DownstreamStart
+	connection := entry("outbound|3306||mysql.bookinfo.svc.cluster.local") // what a provider for HTTP makes of TCP
+	connection.CommonProperties.AccessLogType = datav3.AccessLogType_TcpConnectionEnd
 	must(t, client.Send(&accesslogv3.StreamAccessLogsMessage{
 		Identifier: sidecar(t, "10.0.0.1", "productpage-v1-x", "productpage", "v1"),
 		LogEntries: &accesslogv3.StreamAccessLogsMessage_HttpLogs{HttpLogs: &accesslogv3.StreamAccessLogsMessage_HTTPAccessLogEntries{
-			LogEntry: []*datav3.HTTPAccessLogEntry{entry("outbound|9080|v3|reviews.bookinfo.svc.cluster.local"), start2},
+			LogEntry: []*datav3.HTTPAccessLogEntry{entry("outbound|9080|v3|reviews.bookinfo.svc.cluster.local"), start2, connection},
 		}},
 	}))
 	inbound := entry("inbound|9080||")
@@ -161,15 +163,17 @@ func TestEntries(t *testing.T) {
 		LogEntries: &accesslogv3.StreamAccessLogsMessage_HttpLogs{HttpLogs: &accesslogv3.StreamAccessLogsMessage_HTTPAccessLogEntries{LogEntry: []*datav3.HTTPAccessLogEntry{inbound}}},
 	}))
 	tcp := &datav3.TCPAccessLogEntry{CommonProperties: entry("outbound|3306||mysql.bookinfo.svc.cluster.local").CommonProperties, ConnectionProperties: &datav3.ConnectionProperties{ReceivedBytes: 7, SentBytes: 1 << 63}}
+	request := &datav3.TCPAccessLogEntry{CommonProperties: entry("outbound|9080|v3|reviews.bookinfo.svc.cluster.local").CommonProperties} // and one for TCP of HTTP
+	request.CommonProperties.AccessLogType = datav3.AccessLogType_DownstreamEnd
 	must(t, client.Send(&accesslogv3.StreamAccessLogsMessage{LogEntries: &accesslogv3.StreamAccessLogsMessage_TcpLogs{
-		TcpLogs: &accesslogv3.StreamAccessLogsMessage_TCPAccessLogEntries{LogEntry: []*datav3.TCPAccessLogEntry{tcp}},
+		TcpLogs: &accesslogv3.StreamAccessLogsMessage_TCPAccessLogEntries{LogEntry: []*datav3.TCPAccessLogEntry{tcp, request}},
 	}}))
 	for _, stream := range []accesslogv3.AccessLogService_StreamAccessLogsClient{client, server} {
 		_, err := stream.CloseAndRecv()
 		must(t, err)
 	}
 	c := s.Counts()
-	if c.Entries != 4 || c.Records != 3 || c.Ignored["DownstreamStart"] != 1 || c.Lost+c.Malformed != 0 || c.Streams != 0 || len(sink.records) != 3 {
+	if c.Entries != 6 || c.Records != 3 || c.Ignored["DownstreamStart"] != 1 || c.Ignored["a connection as a request"] != 1 || c.Ignored["a request as a connection"] != 1 || c.Lost+c.Malformed != 0 || c.Streams != 0 || len(sink.records) != 3 {
 		t.Fatalf("%+v, %d records", c, len(sink.records))
 	}
 	for _, r := range sink.records {
