@@ -7,46 +7,15 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/chromedp/cdproto/emulation"
-	"github.com/chromedp/cdproto/log"
-	"github.com/chromedp/cdproto/network"
-	cdpage "github.com/chromedp/cdproto/page"
-	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 
 	"squall/internal/browsertest"
 	"squall/internal/traffic/store"
 )
-
-// watch collects all that a page must not do: errors, console output, dialogs, and requests to elsewhere.
-type watch struct {
-	mu   sync.Mutex
-	home []string
-	bad  []string
-}
-
-func (w *watch) event(ev any) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	switch e := ev.(type) {
-	case *runtime.EventExceptionThrown:
-		w.bad = append(w.bad, "exception: "+e.ExceptionDetails.Text)
-	case *runtime.EventConsoleAPICalled:
-		w.bad = append(w.bad, "console: "+string(e.Type))
-	case *log.EventEntryAdded:
-		w.bad = append(w.bad, "log: "+e.Entry.Text)
-	case *cdpage.EventJavascriptDialogOpening:
-		w.bad = append(w.bad, "dialog: "+e.Message)
-	case *network.EventRequestWillBeSent:
-		if u := e.Request.URL; !slices.ContainsFunc(w.home, func(h string) bool { return strings.HasPrefix(u, h) }) {
-			w.bad = append(w.bad, "request: "+u)
-		}
-	}
-}
 
 // tab is a browser that looks at a page.
 type tab struct {
@@ -58,14 +27,9 @@ type tab struct {
 func browse(t *testing.T, home string, also ...string) *tab {
 	t.Helper()
 	b := &tab{t, browsertest.Open(t), home}
-	w := &watch{home: append(also, home, "data:")}
-	must(t, chromedp.Listen(b.ctx, w.event))
-	t.Cleanup(func() {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		if len(w.bad) > 0 {
-			t.Errorf("the page did what a page must not do:\n%s", strings.Join(w.bad, "\n"))
-		}
+	homes := append(also, home)
+	browsertest.Behaves(b.ctx, t, func(url string) bool {
+		return slices.ContainsFunc(homes, func(h string) bool { return strings.HasPrefix(url, h) })
 	})
 	b.size(1200)
 	return b
