@@ -49,7 +49,7 @@ func Lucky(pos scenario.Pos, stmt *check.Expr, p check.Prediction, requests int6
 	}
 	f = Placed{pos, Finding{
 		ID: SmallSample, Hint: "give wider limits",
-		What: fmt.Sprintf("%q passes in %.3g %% of runs when %s, as the rules predict, and %d requests are sent", stmt, percentOfAll*chance, p, requests),
+		What: fmt.Sprintf("%s passes in %.3g %% of runs of %d requests, when %s as the rules predict", stmt, percentOfAll*chance, requests, p),
 	}}
 	if n := stmt.RequestsFor(p, surely); n > 0 {
 		f.Hint = fmt.Sprintf("send about %d requests, or give wider limits", n)
