@@ -23,6 +23,9 @@ import (
 // collectingSeconds is how long each load is; what is at most one in a hundred of its requests is to be of many.
 const collectingSeconds = 4
 
+// warmUp is how many calls come first: a proxy whose listeners were just replaced is slower for a while.
+const warmUp = 3000
+
 // collectingFigures measures what it adds to the time of requests that their records are collected: the same load, at half of what the mesh
 // can do, with the proxies' access logs going to a collector with SQLite, and without, in turns.
 func collectingFigures(ctx context.Context, root string, tools toolchain.Tools, o options) (figures []Figure, err error) {
@@ -149,7 +152,7 @@ func (l *latencies) Request(r record.Request) {
 func (s *switched) load(ctx context.Context, qps float64) (reached, p99 float64, err error) {
 	seen := &latencies{}
 	got, err := load.Run(ctx, load.Spec{
-		URL: "http://httpbin:8000/get", Dial: s.bed.call, Connections: rateConnections, QPS: qps, Duration: collectingSeconds * time.Second, RequestID: true, Seed: 1,
+		URL: "http://httpbin:8000/get", Dial: s.bed.call, Connections: rateConnections, QPS: qps, Duration: collectingSeconds * time.Second, WarmUp: warmUp, RequestID: true, Seed: 1,
 	}, load.Output{Sink: seen})
 	if err != nil {
 		return 0, 0, err
