@@ -34,44 +34,40 @@ func collectingFigures(ctx context.Context, root string, tools toolchain.Tools, 
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	s := &switched{}
-	c, err := collect.New(collect.Options{Run: benchRun, File: filepath.Join(dir, "records.db")})
-	if err != nil {
-		return nil, err
-	}
-	if err := c.Use(ctx, nil); err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, c.Close(context.WithoutCancel(ctx))) }()
-	c.Stage(benchRun)
-	serving, stop := context.WithCancel(ctx)
-	ended := make(chan error, 1)
-	b, err := up(ctx, bedOf{
-		root: root, dir: filepath.Join(dir, "mesh"), scenario: "circuit", port: "8000", tools: tools,
-		instruments: func(ctx context.Context, env *local.Mesh) ([]*unstructured.Unstructured, error) {
-			l, objects, err := env.Records(ctx, nil)
-			if err == nil {
-				s.objects = objects
-				go func() { ended <- c.Serve(serving, l) }()
-			}
-			return objects, err
-		},
+	var ratios []float64
+	err = collecting(ctx, collect.Options{Run: benchRun, File: filepath.Join(dir, "records.db")}, func(c *collect.Collector) error {
+		ratios, err = collectingRatios(ctx, bedOf{root: root, dir: filepath.Join(dir, "mesh"), scenario: "circuit", port: "8000", tools: tools}, c, o.runs)
+		return err
 	})
-	defer stop()
-	if err != nil {
-		return nil, err
-	}
-	defer func() {
-		err = errors.Join(err, b.env.Down(context.WithoutCancel(ctx)))
-		stop()
-		err = errors.Join(err, <-ended)
-	}()
-	s.bed = b
-	ratios, err := s.ratios(ctx, c, o.runs)
 	if err != nil {
 		return nil, err
 	}
 	return []Figure{figure("P99 with records collected to without, at half load", "ratio", ratios, 1.05, false)}, nil
+}
+
+// collectingRatios are those of a mesh that sends to the collector.
+func collectingRatios(ctx context.Context, of bedOf, c *collect.Collector, runs int) (out []float64, err error) {
+	s := &switched{}
+	serving, stop := context.WithCancel(ctx)
+	defer stop()
+	ended := make(chan error, 1)
+	of.instruments = func(ctx context.Context, env *local.Mesh) ([]*unstructured.Unstructured, error) {
+		l, objects, err := env.Records(ctx, nil)
+		if err == nil {
+			s.objects = objects
+			go func() { ended <- c.Serve(serving, l) }()
+		}
+		return objects, err
+	}
+	if s.bed, err = up(ctx, of); err != nil {
+		return nil, err
+	}
+	defer func() {
+		err = errors.Join(err, s.bed.env.Down(context.WithoutCancel(ctx)))
+		stop()
+		err = errors.Join(err, <-ended)
+	}()
+	return s.ratios(ctx, c, runs)
 }
 
 // switched is a mesh whose proxies send records or do not.

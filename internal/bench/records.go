@@ -91,8 +91,8 @@ func taping(ctx context.Context, of bedOf) (t *replay.Tape, err error) {
 	return t, t.Await(ctx, taped)
 }
 
-// served runs a collector for as long as use does, and returns what became of the records.
-func served(ctx context.Context, o collect.Options, use func(c *collect.Collector, addr string) error) (err error) {
+// collecting opens a collector for as long as use does.
+func collecting(ctx context.Context, o collect.Options, use func(*collect.Collector) error) error {
 	c, err := collect.New(o)
 	if err != nil {
 		return err
@@ -101,16 +101,23 @@ func served(ctx context.Context, o collect.Options, use func(c *collect.Collecto
 		return err
 	}
 	c.Stage(benchRun)
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return errors.Join(err, c.Close(ctx))
-	}
-	serving, stop := context.WithCancel(ctx)
-	ended := make(chan error, 1)
-	go func() { ended <- c.Serve(serving, l) }()
-	err = use(c, l.Addr().String())
-	stop()
-	return errors.Join(err, <-ended, c.Close(context.WithoutCancel(ctx)))
+	return errors.Join(use(c), c.Close(context.WithoutCancel(ctx)))
+}
+
+// served is a collector that takes entries at an address.
+func served(ctx context.Context, o collect.Options, use func(c *collect.Collector, addr string) error) error {
+	return collecting(ctx, o, func(c *collect.Collector) error {
+		l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+		if err != nil {
+			return err
+		}
+		serving, stop := context.WithCancel(ctx)
+		ended := make(chan error, 1)
+		go func() { ended <- c.Serve(serving, l) }()
+		err = use(c, l.Addr().String())
+		stop()
+		return errors.Join(err, <-ended)
+	})
 }
 
 // play has a collector take records, and returns how many a second it has for good. That it has all of them is a condition.
@@ -228,7 +235,7 @@ func pages() []pageOf {
 	}
 }
 
-// fetch returns the milliseconds of one page. Each is asked for with another limit of time, so that no page is kept ready.
+// fetch returns the milliseconds of one page.
 func fetch(ctx context.Context, address string) (float64, error) {
 	begin := time.Now()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)

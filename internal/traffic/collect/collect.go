@@ -92,12 +92,7 @@ func (c *Collector) Use(ctx context.Context, dial func(ctx context.Context) (net
 }
 
 // Reader is the store to read from, nil before Use. It may not be read any more when Close is called.
-func (c *Collector) Reader() store.Reader {
-	if c.store == nil {
-		return nil
-	}
-	return c.store
-}
+func (c *Collector) Reader() store.Reader { return c.store }
 
 // InMesh says whether the store is in the mesh, so that it can only be used when that is ready.
 func (c *Collector) InMesh() *Service { return c.opts.Service }

@@ -154,7 +154,7 @@ func (q *request) byDuration(ctx context.Context, tx *sql.Tx) (out store.Listing
 		if len(list) > q.page.Limit {
 			break
 		}
-		if looked += int64(c.count); looked >= q.budget && i+1 < len(classes) {
+		if looked += int64(c.count); q.picks() && looked >= q.budget && i+1 < len(classes) {
 			return q.finish(ctx, tx, list, q.edge(c))
 		}
 	}

@@ -95,12 +95,7 @@ func (t *Tape) keep(of *track, entries []*datav3.HTTPAccessLogEntry) {
 	t.changed = make(chan struct{})
 }
 
-// Len is how many entries there are.
-func (t *Tape) Len() int {
-	n, _ := t.len()
-	return n
-}
-
+// len is how many entries there are, and what tells of more.
 func (t *Tape) len() (int, <-chan struct{}) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
