@@ -49,7 +49,7 @@ func testOptions(t *testing.T) Options {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := Delete(context.Background(), o, true); err != nil { //nolint:usetesting // t.Context is done by now
+		if err := Delete(context.Background(), o, true); err != nil {
 			t.Error(err)
 		}
 	})
@@ -267,7 +267,7 @@ func TestKindsErrors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close() //nolint:errcheck // it ends with the test
+	defer l.Close()
 	_, port, err := net.SplitHostPort(l.Addr().String())
 	if err != nil {
 		t.Fatal(err)

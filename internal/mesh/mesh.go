@@ -78,7 +78,8 @@ type Shared interface {
 	Keeps(r Ref) bool
 }
 
-// Meter is an Env that can tell what the processes of pods have used since they started: by pod, then by its parts.
+// Meter is an Env that can tell what the processes of pods have used since they started: by pod, then by its parts. It takes less than a
+// minute.
 type Meter interface {
 	Usage(ctx context.Context, pods []string) (map[string]map[string]record.Usage, error)
 }

@@ -52,11 +52,12 @@ type builder struct {
 	ejected   []string                  // hosts of which the phases so far may have ejected pods
 	settings  map[string]map[string]any // of flow control, by service and key, as the phases so far leave them
 	asked     []askedFlow
+	usage     map[string]bool // the phases of which checks read what pods use
 }
 
 // Build compiles a scenario. The error has every mistake with its place, so far as one mistake does not hide another.
 func Build(s *scenario.Scenario, opts Options) (*Plan, error) {
-	b := &builder{opts: opts, scenario: s, plan: &Plan{Scenario: s, Generator: opts.Generator}}
+	b := &builder{opts: opts, scenario: s, plan: &Plan{Scenario: s, Generator: opts.Generator}, usage: map[string]bool{}}
 	fixtures, err := loadFixtures(s, opts.FixturesDir)
 	if err != nil {
 		return nil, err
@@ -77,6 +78,7 @@ func Build(s *scenario.Scenario, opts Options) (*Plan, error) {
 	b.records()
 	b.findFlow()
 	b.narrowMarks()
+	b.meter()
 	if b.plan.Recovery != nil {
 		again := b.plan.Spec.Phases[0]
 		again.Name = check.Recovery
@@ -86,6 +88,16 @@ func Build(s *scenario.Scenario, opts Options) (*Plan, error) {
 		return nil, err
 	}
 	return b.plan, nil
+}
+
+// meter marks the phases in which what pods use has to be measured.
+func (b *builder) meter() {
+	for i := range b.plan.Phases {
+		b.plan.Phases[i].ReadsUsage = b.usage[b.plan.Phases[i].Name]
+	}
+	if b.plan.Recovery != nil {
+		b.plan.Recovery.ReadsUsage = b.usage[check.Baseline]
+	}
 }
 
 // problems joins the errors, the author's mistakes sorted by place.
@@ -349,7 +361,10 @@ func (b *builder) checks(phase string, list []scenario.Text, spec load.Spec, kno
 			b.finding(lint.TooFew(t.At(1), t.Value, spec.Requests, enough))
 		}
 		b.asks(t, e)
-		b.plan.ReadsUsage = b.plan.ReadsUsage || e.ReadsUsage()
+		if e.ReadsUsage() {
+			b.usage[phase] = true
+			b.usage[check.Baseline] = b.usage[check.Baseline] || e.NeedsBaseline()
+		}
 		b.plan.ReadsRecords = b.plan.ReadsRecords || e.ReadsRecords()
 		b.finds(t, e, spec, known)
 		if known && e.NeedsSchedule() && b.opts.Generator == Fortio {

@@ -51,8 +51,6 @@ type Plan struct {
 	Spec check.Spec
 	// Flow are the services whose flow control is changed or asked.
 	Flow []flowcontrol.Place
-	// ReadsUsage says that checks are about what pods use.
-	ReadsUsage bool
 	// ReadsRecords says that checks are about interface traffic.
 	ReadsRecords bool
 	// Records is how interface traffic is recorded; nil is not at all.
@@ -86,7 +84,9 @@ type Phase struct {
 	Workers   int
 	AllowLost int
 	Halts     []*check.Halt
-	Timeout   time.Duration // 0: none but the run's
+	// ReadsUsage says that checks are about what pods use in this phase.
+	ReadsUsage bool
+	Timeout    time.Duration // 0: none but the run's
 }
 
 // Change makes one object be After.

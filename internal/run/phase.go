@@ -45,7 +45,7 @@ func (r *runner) phase(ctx context.Context, p *plan.Phase) error {
 		return err
 	}
 	spec.WarmUp = 0
-	if err := errors.Join(r.snapshot(ctx, p.Name, record.Before), r.usage(ctx, p.Name, record.Before), r.flowCounts(ctx, p.Name, record.Before)); err != nil {
+	if err := errors.Join(r.snapshot(ctx, p.Name, record.Before), r.usage(ctx, p, record.Before), r.flowCounts(ctx, p.Name, record.Before)); err != nil {
 		return err
 	}
 	requests, err := r.Record.RequestWriter(p.Name)
@@ -59,9 +59,10 @@ func (r *runner) phase(ctx context.Context, p *plan.Phase) error {
 	before := r.present()
 	r.recorder.stage(p.Name)
 	result, loadErr := r.load(ctx, p, func(ctx context.Context, out load.Output) (record.Load, error) { return crew.run(ctx, spec, out) }, requests)
+	unmeasured := r.usageAfter(ctx, p)
 	gather, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), gatherWithin, fmt.Errorf("not within %s", gatherWithin))
 	defer cancel()
-	incomplete := errors.Join(r.usage(gather, p.Name, record.After), r.flowCounts(gather, p.Name, record.After), r.snapshot(gather, p.Name, record.After), capture.Stop())
+	incomplete := errors.Join(unmeasured, r.flowCounts(gather, p.Name, record.After), r.snapshot(gather, p.Name, record.After), capture.Stop())
 	r.recorder.stage("")
 	if result == nil {
 		return errors.Join(loadErr, incomplete) // no load: that is not a load of 0 requests

@@ -28,6 +28,7 @@ const (
 	readyWithin    = 90 * time.Second // workloads of the fixtures
 	liveWithin     = 20 * time.Second // a change at all proxies; a listener waits 15 s for a Secret
 	gatherWithin   = 20 * time.Second // stats and access logs after a phase
+	usageWithin    = time.Minute      // what pods used, longer than any meter takes
 	rollbackWithin = 60 * time.Second
 	deathWithin    = 100 * time.Millisecond // from what a process's death breaks to the news of it
 )

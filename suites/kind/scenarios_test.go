@@ -52,20 +52,15 @@ func TestScenarios(t *testing.T) {
 // unavailable is why a scenario that the local mesh takes cannot be planned on a cluster.
 func unavailable(t *testing.T, file string) error {
 	t.Helper()
-	_, err := compile(engine.Local, file)
+	s, err := scenario.Load(file, scenario.Options{})
+	if err == nil {
+		_, err = config(engine.Local).Compile(s)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = compile(engine.Kind, file)
+	_, err = config(engine.Kind).Compile(s)
 	return err
-}
-
-func compile(env, file string) (*engine.Compiled, error) {
-	s, err := scenario.Load(file, scenario.Options{})
-	if err != nil {
-		return nil, err
-	}
-	return config(env).Compile(s)
 }
 
 func config(env string) engine.Config {
@@ -97,7 +92,7 @@ func feature(s scenario.Listed) features.Feature {
 	f.Assess("holds on kind", func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
 		r := run(ctx, t, engine.Kind, s.File)
 		if r.Verdict != check.Pass {
-			t.Errorf("%s: %s", r.Verdict, r.Reason)
+			kind.agreed.fail(t, "%s: %s", r.Verdict, r.Reason)
 		}
 		return context.WithValue(ctx, resultKey{}, r)
 	})
@@ -109,7 +104,7 @@ func feature(s scenario.Listed) features.Feature {
 		c := parity.Compare(run(ctx, t, engine.Local, s.File), onKind)
 		kind.agreed.add(c)
 		if err := c.Err(); err != nil {
-			t.Error(err)
+			kind.agreed.fail(t, "%v", err)
 		}
 		return ctx
 	})
@@ -136,7 +131,8 @@ func runLoaded(ctx context.Context, t *testing.T, c engine.Config, s *scenario.S
 	}
 	out, err := c.Run(ctx, k, narrator{t})
 	if err != nil {
-		t.Fatal(err)
+		kind.agreed.fail(t, "%v", err)
+		t.FailNow()
 	}
 	if err := kind.agreed.time(c.Env, out.Record, out.Result.Seconds); err != nil {
 		t.Error(err)

@@ -28,7 +28,7 @@ func TestStock(t *testing.T) {
 				t.Fatal(err)
 			}
 			if r := runLoaded(ctx, t, c, s); r.Verdict != check.Pass {
-				t.Errorf("%s: %s", r.Verdict, r.Reason)
+				kind.agreed.fail(t, "%s: %s", r.Verdict, r.Reason)
 			}
 			return ctx
 		})

@@ -24,6 +24,7 @@ type table struct {
 	rows    []parity.Comparison
 	took    map[string]times // by environment
 	leftOut []string         // each with its reason
+	failed  []string         // as leftOut
 }
 
 func (t *table) add(c parity.Comparison) {
@@ -38,6 +39,16 @@ func (t *table) leaveOut(test *testing.T, name, why string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.leftOut = append(t.leftOut, name+": "+why)
+}
+
+// fail fails the test, and says why once more behind the table, as the log before it is long.
+func (t *table) fail(test *testing.T, format string, args ...any) {
+	test.Helper()
+	why := fmt.Sprintf(format, args...)
+	test.Error(why)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.failed = append(t.failed, test.Name()+": "+why)
 }
 
 // time notes how long a run took.
@@ -67,5 +78,8 @@ func (s *suite) write(ctx context.Context, _ *envconf.Config) (context.Context, 
 		b.WriteString("- " + l + "\n")
 	}
 	fmt.Print(b.String())
+	for _, why := range s.agreed.failed {
+		fmt.Println("FAILED", why)
+	}
 	return ctx, os.WriteFile(filepath.Join(s.root, "reports", "parity.md"), []byte(b.String()), 0o644)
 }

@@ -31,7 +31,7 @@ func TestUpstream(t *testing.T) {
 			t.Fatal(err)
 		}
 		if r := runLoaded(t.Context(), t, config(engine.Kind), s); r.Verdict != check.Pass {
-			t.Errorf("%s on upstream's manifests: %s: %s", file, r.Verdict, r.Reason)
+			kind.agreed.fail(t, "%s on upstream's manifests: %s: %s", file, r.Verdict, r.Reason)
 		}
 	}
 }

@@ -1,10 +1,12 @@
 package kube
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -16,8 +18,9 @@ import (
 const (
 	// usageEvery is between two questions to a kubelet, which cannot tell when it has measured.
 	usageEvery = 500 * time.Millisecond
-	// usageWithin is longer than kubelets take from one measurement of a container to the next.
-	usageWithin = 25 * time.Second
+	// usageWithin is longer than kubelets take from one measurement of a container to the next: cAdvisor waits 10 s, up to 15 s for one
+	// that used nothing, and up to as much again by chance (nextHousekeepingInterval in its manager/container.go).
+	usageWithin = 45 * time.Second
 )
 
 // summary is the part of a kubelet's stats/summary that is read.
@@ -43,7 +46,7 @@ type summary struct {
 // Usage is what the pods' containers have used since they started, as their kubelets measured it after this was called. Memory is the
 // working set. A pod has no parts where this user may not get nodes/proxy.
 func (m *Mesh) Usage(ctx context.Context, pods []string) (map[string]map[string]record.Usage, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, usageWithin, fmt.Errorf("kubelets measured nothing within %s", usageWithin))
+	ctx, cancel := context.WithTimeoutCause(ctx, usageWithin, fmt.Errorf("not within %s", usageWithin))
 	defer cancel()
 	out := map[string]map[string]record.Usage{}
 	of := map[string]map[key]bool{} // by node
@@ -84,14 +87,15 @@ func sinceOf(s *summary, of map[key]bool) map[container]time.Time {
 func (m *Mesh) awaitUsage(ctx context.Context, node string, of map[key]bool, since map[container]time.Time, out map[string]map[string]record.Usage) error {
 	tick := time.NewTicker(usageEvery)
 	defer tick.Stop()
+	var s *summary
 	for {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return fmt.Errorf("%w did the kubelet measure %s anew", context.Cause(ctx), cmp.Or(strings.Join(s.stale(of, since), ", "), "any container"))
 		}
-		s, err := m.summary(ctx, node)
-		if err != nil {
+		var err error
+		if s, err = m.summary(ctx, node); err != nil {
 			return err
 		}
 		if fresh(s, of, since, out) {
@@ -102,13 +106,12 @@ func (m *Mesh) awaitUsage(ctx context.Context, node string, of map[key]bool, sin
 
 // fresh puts what the containers use into out, and says whether all of it was measured after since.
 func fresh(s *summary, of map[key]bool, since map[container]time.Time, out map[string]map[string]record.Usage) bool {
-	n, all := 0, true
+	n := 0
 	for k := range of {
 		clear(out[k.name])
 	}
 	s.each(of, func(c container, at time.Time, u record.Usage) {
 		n++
-		all = all && at.After(since[c])
 		part := record.App
 		if c.name == proxyContainer {
 			part = record.Sidecar
@@ -116,7 +119,18 @@ func fresh(s *summary, of map[key]bool, since map[container]time.Time, out map[s
 		had := out[c.pod.name][part]
 		out[c.pod.name][part] = record.Usage{CPU: had.CPU + u.CPU, Memory: had.Memory + u.Memory}
 	})
-	return all && n > 0
+	return n > 0 && len(s.stale(of, since)) == 0
+}
+
+// stale are the containers, as POD/CONTAINER, that were not measured after since.
+func (s *summary) stale(of map[key]bool, since map[container]time.Time) []string {
+	var out []string
+	s.each(of, func(c container, at time.Time, _ record.Usage) {
+		if !at.After(since[c]) {
+			out = append(out, c.pod.name+"/"+c.name)
+		}
+	})
+	return out
 }
 
 // container is one of a pod's.
@@ -127,6 +141,9 @@ type container struct {
 
 // each calls f for each container of the pods that was measured.
 func (s *summary) each(of map[key]bool, f func(c container, at time.Time, u record.Usage)) {
+	if s == nil {
+		return
+	}
 	for _, p := range s.Pods {
 		k := key{p.Ref.Namespace, p.Ref.Name}
 		for _, c := range p.Containers {

@@ -3,6 +3,7 @@ package kube
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"testing"
 
 	"squall/internal/record"
@@ -36,6 +37,9 @@ func TestUsageIsMeasuredAnew(t *testing.T) {
 	out := map[string]map[string]record.Usage{"a": {}}
 	if fresh(m, of, before, out) {
 		t.Error("what was measured before is taken for new")
+	}
+	if late := m.stale(of, before); !slices.Equal(late, []string{"a/app", "a/helper", "a/istio-proxy"}) {
+		t.Errorf("%v are told to be measured late, want the three of the pod", late)
 	}
 	if !fresh(measuredAt(t, 11), of, before, out) {
 		t.Error("what was measured after is not taken")
