@@ -16,13 +16,13 @@ import (
 // comes twice, and the order is right, also of records of one moment.
 func TestSearch(t *testing.T) {
 	s := opened(t, filepath.Join(t.TempDir(), "records.db"))
-	all := traffictest.Some(4_000, time.Hour, 3)
+	all := traffictest.Some(1_600, time.Hour, 3)
 	for i := range all {
 		if i%8 == 0 { // more of one moment than one look may find
 			all[i].Time = traffictest.Epoch().Add(time.Minute)
 			all[i].ID = traffic.NewID(all[i].Time.UnixNano(), int64(i))
 		}
-		if i%300 == 7 {
+		if i%120 == 7 {
 			all[i].Path = "/nearly/never"
 		}
 	}
@@ -50,7 +50,7 @@ func TestSearch(t *testing.T) {
 		for _, page := range []store.Page{
 			{Limit: 100}, {Limit: 100, Ascending: true}, {Limit: 100, Order: store.ByDuration}, {Limit: 100, Order: store.ByDuration, Ascending: true},
 		} {
-			for _, s.budget = range []int64{0, 700} {
+			for _, s.budget = range []int64{0, 280} {
 				got := through(t, s, f, page)
 				if !slices.IsSortedFunc(got, func(a, b traffic.Record) int {
 					x, y := &place{Time: a.Time.UnixNano()}, &place{Time: b.Time.UnixNano()}
