@@ -26,8 +26,9 @@ const collectingSeconds = 4
 // warmUp is how many calls come first: a proxy whose listeners were just replaced is slower for a while.
 const warmUp = 3000
 
-// collectingFigures measures what it adds to the time of requests that their records are collected: the same load, at half of what the mesh
-// can do, with the proxies' access logs going to a collector with SQLite, and without, in turns.
+// collectingFigures measures what it adds to the time of requests that their records are kept in SQLite: the same load, at half of what the
+// mesh can do, with records and without, in turns. The proxies tell a collector while they serve, or their logs are read when the load is
+// over.
 func collectingFigures(ctx context.Context, root string, tools toolchain.Tools, o options) (figures []Figure, err error) {
 	dir, err := os.MkdirTemp("", "squall-bench-")
 	if err != nil {
@@ -42,7 +43,14 @@ func collectingFigures(ctx context.Context, root string, tools toolchain.Tools, 
 	if err != nil {
 		return nil, err
 	}
-	return []Figure{figure("P99 with records collected to without, at half load", "ratio", ratios, 1.05, false)}, nil
+	logged, err := loggedRatios(ctx, bedOf{root: root, dir: dir, scenario: "circuit", port: "8000", tools: tools}, o.runs)
+	if err != nil {
+		return nil, err
+	}
+	return []Figure{
+		figure("P99 with records collected meanwhile to without, at half load", "ratio", ratios, 1.05, false),
+		figure("P99 with records made of access logs to without, at half load", "ratio", logged, 1.05, false),
+	}, nil
 }
 
 // collectingRatios are those of a mesh that sends to the collector.
@@ -79,7 +87,7 @@ type switched struct {
 
 // ratios are of the P99 with records to that without, of n pairs of loads.
 func (s *switched) ratios(ctx context.Context, c *collect.Collector, n int) ([]float64, error) {
-	most, _, err := s.load(ctx, 0)
+	most, _, err := s.bed.load(ctx, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +100,7 @@ func (s *switched) ratios(ctx context.Context, c *collect.Collector, n int) ([]f
 				return nil, err
 			}
 			before := c.Account().Received
-			_, p99[on], err = s.load(ctx, most/2)
+			_, p99[on], err = s.bed.load(ctx, most/2)
 			if err != nil {
 				return nil, err
 			}
@@ -145,10 +153,10 @@ func (l *latencies) Request(r record.Request) {
 }
 
 // load calls the mesh for some seconds, as fast as it can for a rate of 0, and returns the rate that was reached and the P99 in seconds.
-func (s *switched) load(ctx context.Context, qps float64) (reached, p99 float64, err error) {
+func (b *bed) load(ctx context.Context, qps float64) (reached, p99 float64, err error) {
 	seen := &latencies{}
 	got, err := load.Run(ctx, load.Spec{
-		URL: "http://httpbin:8000/get", Dial: s.bed.call, Connections: rateConnections, QPS: qps, Duration: collectingSeconds * time.Second, WarmUp: warmUp, RequestID: true, Seed: 1,
+		URL: "http://httpbin:8000/get", Dial: b.call, Connections: rateConnections, QPS: qps, Duration: collectingSeconds * time.Second, WarmUp: warmUp, RequestID: true, Seed: 1,
 	}, load.Output{Sink: seen})
 	if err != nil {
 		return 0, 0, err

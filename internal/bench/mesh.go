@@ -27,6 +27,7 @@ import (
 type bedOf struct {
 	root, dir, scenario, port string
 	tools                     toolchain.Tools
+	logFields                 map[string]string // what the proxies log beside what they always do
 	// instruments makes objects that are there before the fixtures; nil is none.
 	instruments func(ctx context.Context, env *local.Mesh) ([]*unstructured.Unstructured, error)
 }
@@ -86,7 +87,7 @@ func up(ctx context.Context, of bedOf) (*bed, error) {
 	if b.rec, err = record.Create(of.dir, "bench"); err != nil {
 		return nil, err
 	}
-	if b.env, err = local.New(local.Options{Tools: of.tools, Dir: filepath.Join(of.dir, "mesh"), Log: b.rec.LogPath}); err != nil {
+	if b.env, err = local.New(local.Options{Tools: of.tools, Dir: filepath.Join(of.dir, "mesh"), Log: b.rec.LogPath, LogFields: of.logFields}); err != nil {
 		return nil, err
 	}
 	if err := b.deploy(ctx, of); err != nil {

@@ -57,7 +57,7 @@ func (c Config) environment(k *Compiled, rec *record.Run) (mesh.Env, string, err
 	if dir, err = filepath.EvalSymlinks(dir); err != nil { // so that processes in it can be found by it
 		return nil, "", fmt.Errorf("folder of the mesh: %w", err)
 	}
-	env, err := local.New(local.Options{Tools: c.Tools, Dir: dir, Log: rec.LogPath, Images: k.images, GatewayAPI: k.Plan.UsesGatewayAPI()})
+	env, err := local.New(local.Options{Tools: c.Tools, Dir: dir, Log: rec.LogPath, Images: k.images, GatewayAPI: k.Plan.UsesGatewayAPI(), LogFields: k.logFields()})
 	if err != nil {
 		return nil, "", errors.Join(err, os.RemoveAll(dir))
 	}
@@ -72,7 +72,7 @@ func (k *Compiled) cluster(c *Cluster) (*kube.Mesh, error) {
 	}
 	return kube.New(kube.Options{
 		Name: k.env, Config: c.Access, Namespaces: k.Plan.ProxyNamespaces(), RunID: k.RunID, Expires: time.Now().Add(ttl),
-		FineTimes: k.Plan.Generator == plan.Fortio,
-		Actions:   k.Plan.ActionKinds(), Image: func(ref string) string { return image.Resolve(c.Images, ref) },
+		FineTimes: k.Plan.Generator == plan.Fortio, LogFields: k.logFields(),
+		Actions: k.Plan.ActionKinds(), Image: func(ref string) string { return image.Resolve(c.Images, ref) },
 	})
 }

@@ -50,6 +50,14 @@ func (c Config) records(k *Compiled, rec *record.Run) (*collect.Options, error) 
 	return out, nil
 }
 
+// logFields are what the proxies' access logs have to have for records.
+func (k *Compiled) logFields() map[string]string {
+	if p := k.Plan.Records; p == nil || !p.ByLog {
+		return nil
+	}
+	return collect.LogFormat()
+}
+
 // spoolDir is the folder of a run's in which records wait while Elasticsearch does not take them.
 const spoolDir = "records-spool"
 

@@ -19,6 +19,17 @@ func AccessLogFormat() map[string]any {
 	}
 }
 
+// WithFields adds to a format what others want to read of the same lines. What is in both stays as it is, but for the start, which they may
+// want more exactly.
+func WithFields(format map[string]any, fields map[string]string) map[string]any {
+	for name, value := range fields {
+		if _, ok := format[name]; !ok || name == "start" {
+			format[name] = value
+		}
+	}
+	return format
+}
+
 // FineAccessLogFormat is AccessLogFormat with times in microseconds, for calls whose records are made of it. A proxy that is too
 // old for it rejects the filter.
 func FineAccessLogFormat() map[string]any {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 
+	"squall/internal/scenario"
 	"squall/internal/traffic"
 )
 
@@ -15,6 +16,8 @@ type Records struct {
 	// Store is the text of the file that says which Elasticsearch keeps them, and File its path; empty is SQLite.
 	Store []byte
 	File  string
+	// ByLog says that they are made of the proxies' text access logs, when a load is over.
+	ByLog bool
 }
 
 // records compiles what the scenario says of them, or what they are by default when a check reads them.
@@ -26,7 +29,7 @@ func (b *builder) records() {
 		}
 		return
 	}
-	out := &Records{}
+	out := &Records{ByLog: s.Via == scenario.ViaAccessLog}
 	for i, text := range s.Interfaces {
 		t, err := traffic.ParseTemplate(text)
 		if err != nil {

@@ -173,6 +173,14 @@ func (r *Run) Requests(phase string) iter.Seq2[Request, error] {
 	return all(r.Path(requestsFile(phase)), parseRequest)
 }
 
+// OpenAccess opens the access log of a pod's proxy in the phase, as the proxy wrote it.
+func (r *Run) OpenAccess(phase, pod string) (io.ReadCloser, error) {
+	if err := checkSegments(phase, pod); err != nil {
+		return nil, err
+	}
+	return os.Open(r.Path(accessFile(phase, pod)))
+}
+
 // Access yields the access log entries of a pod's proxy in the phase. Errors are those of Requests.
 func (r *Run) Access(phase, pod string) iter.Seq2[Access, error] {
 	if err := checkSegments(phase, pod); err != nil {

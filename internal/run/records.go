@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"net"
 	"slices"
@@ -72,7 +73,7 @@ func (r *runner) useStore(ctx context.Context, dial func(ctx context.Context) (n
 
 // collect begins to take the interface traffic, and returns the objects that make proxies send it.
 func (r *runner) collect(ctx context.Context) ([]*unstructured.Unstructured, error) {
-	if r.recorder == nil {
+	if r.recorder == nil || r.byLog() {
 		return nil, nil
 	}
 	env, ok := r.Env.(mesh.Recorder)
@@ -85,6 +86,35 @@ func (r *runner) collect(ctx context.Context) ([]*unstructured.Unstructured, err
 	}
 	r.recorder.serve(ctx, l)
 	return objects, nil
+}
+
+// byLog says whether records are made of the proxies' text access logs.
+func (r *runner) byLog() bool { return r.Plan.Records != nil && r.Plan.Records.ByLog }
+
+// readLogs makes records of what the proxies that were there in the phase have logged.
+func (r *runner) readLogs(ctx context.Context, phase string, before []record.Proxy) {
+	if r.recorder == nil || !r.byLog() {
+		return
+	}
+	r.recorder.stage(phase)
+	defer r.recorder.stage("")
+	read := map[string]bool{}
+	for _, p := range slices.Concat(r.present(), before) {
+		if read[p.Pod] {
+			continue
+		}
+		read[p.Pod] = true
+		log, err := r.Record.OpenAccess(phase, p.Pod)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it came when the load was over
+		}
+		if err == nil {
+			err = errors.Join(r.recorder.ReadLog(ctx, loggedBy(&p), p.IP, p.Gateway, log), log.Close())
+		}
+		if err != nil { // the records are not whole, and that is said of the phase
+			r.recorder.missing = append(r.recorder.missing, err)
+		}
+	}
 }
 
 // useMeshStore opens the store that the mesh has itself.
@@ -166,19 +196,27 @@ func (r *runner) acquaint(ctx context.Context) error {
 // WorkloadOf is what a pod is called in records. Of a pod behind several services it is of the one with the name of its label app, or
 // else of the first.
 func WorkloadOf(p mesh.Pod) traffic.Workload {
-	w := traffic.Workload{Namespace: p.Namespace, Name: mesh.WorkloadOf(p.Pod), Version: p.Labels["version"], Pod: p.Name}
-	for _, s := range p.Services {
-		if w.Service == "" || s == p.Labels["app"] {
-			w.Service = s
+	return traffic.Workload{Namespace: p.Namespace, Name: mesh.WorkloadOf(p.Pod), Version: p.Labels["version"], Pod: p.Name, Service: serviceOf(p.Services, p.Labels)}
+}
+
+// loggedBy is the workload of a proxy, as WorkloadOf is of its pod.
+func loggedBy(p *record.Proxy) traffic.Workload {
+	return traffic.Workload{Namespace: p.Namespace, Name: p.Workload, Version: p.Labels["version"], Pod: p.Pod, Service: serviceOf(p.Services, p.Labels)}
+}
+
+func serviceOf(services []string, labels map[string]string) (name string) {
+	for _, s := range services {
+		if name == "" || s == labels["app"] {
+			name = s
 		}
 	}
-	return w
+	return name
 }
 
 // awaitAll waits until the proxies have sent the records of the requests that they have finished, by pod. It leaves time for what else is
 // looked at behind a load.
 func (c *recorder) awaitAll(ctx context.Context, finished map[string]int64) {
-	if c == nil {
+	if c == nil || c.stop == nil { // nothing is sent
 		return
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, arriveWithin, fmt.Errorf("not within %s", arriveWithin))

@@ -21,6 +21,7 @@ import (
 	"squall/internal/engine"
 	"squall/internal/mesh"
 	"squall/internal/mesh/local"
+	"squall/internal/plan"
 	"squall/internal/traffic/collect"
 	"squall/internal/traffic/elastic"
 )
@@ -64,29 +65,38 @@ func TestRecordsWrongPassword(t *testing.T) {
 	}
 }
 
-// All that a run with records promises, on a mesh with sign-in, look-ups and a load from outside.
+// All that a run with records promises, on a mesh with sign-in, look-ups and a load from outside, whichever way the proxies tell.
 func TestRecords(t *testing.T) {
-	w := prepare(t, "answers.yaml")
-	w.config.Records = &engine.RecordStore{}
-	w.run()
-	w.expect(check.Pass, 0)
-	for _, p := range w.out.Result.Phases {
-		n := 0
-		for _, o := range p.Outcomes {
-			if o.Kind == check.KindRecords {
-				n++
-				if o.Verdict != check.Pass || !strings.Contains(o.Reason, "SQLite has the ") {
-					t.Errorf("%s: %+v", p.Name, o)
-				}
+	for way, byLog := range map[string]bool{"als": false, "access log": true} {
+		t.Run(way, func(t *testing.T) {
+			w := prepare(t, "answers.yaml")
+			w.compiled.Plan.Records = &plan.Records{ByLog: byLog}
+			w.run()
+			w.expect(check.Pass, 0)
+			for _, p := range w.out.Result.Phases {
+				expectRecords(t, p)
+			}
+			got, err := w.out.Record.Traffic("token")
+			if err != nil || got.Complete != "ok" || len(got.Groups) == 0 || got.Groups[0].Interface != "/bearer" {
+				t.Errorf("%+v, %v", got, err)
+			}
+		})
+	}
+}
+
+func expectRecords(t *testing.T, p check.PhaseResult) {
+	t.Helper()
+	n := 0
+	for _, o := range p.Outcomes {
+		if o.Kind == check.KindRecords {
+			n++
+			if o.Verdict != check.Pass || !strings.Contains(o.Reason, "SQLite has the ") {
+				t.Errorf("%s: %+v", p.Name, o)
 			}
 		}
-		if n != 1 {
-			t.Errorf("%s has %d outcomes of records", p.Name, n)
-		}
 	}
-	got, err := w.out.Record.Traffic("token")
-	if err != nil || got.Complete != "ok" || len(got.Groups) == 0 || got.Groups[0].Interface != "/bearer" {
-		t.Errorf("%+v, %v", got, err)
+	if n != 1 {
+		t.Errorf("%s has %d outcomes of records", p.Name, n)
 	}
 }
 

@@ -9,4 +9,10 @@ type Records struct {
 	// Store is a file, relative to this one, that says which Elasticsearch keeps the records: an application.yaml with ds_driver, url,
 	// username and password. Default a file of SQLite in the run's folder.
 	Store string `json:"store,omitempty" jsonschema:"minLength=1"`
+	// Via is how proxies tell: als, by Envoy's access log service while the load runs, or accessLog, by their text access logs, which are
+	// read when the load is over and so take nothing from it. Default als.
+	Via string `json:"via,omitempty" jsonschema:"enum=als,enum=accessLog"`
 }
+
+// ViaAccessLog is the way of Records by text access logs.
+const ViaAccessLog = "accessLog"

@@ -61,6 +61,7 @@ func (m *Mesh) accessLog() map[string]any {
 	if m.opts.FineTimes {
 		format = mesh.FineAccessLogFormat()
 	}
+	format = mesh.WithFields(format, m.opts.LogFields)
 	format[entryKey] = entryMark
 	return map[string]any{
 		"name": "envoy.access_loggers.file",

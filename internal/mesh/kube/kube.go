@@ -48,6 +48,8 @@ type Options struct {
 	Image func(ref string) string
 	// FineTimes has proxies log times in microseconds.
 	FineTimes bool
+	// LogFields are what proxies write to their access logs beside mesh.AccessLogFormat: keys, and Envoy's command operators.
+	LogFields map[string]string
 }
 
 // Mesh is one cluster.

@@ -47,7 +47,7 @@ func (m *Mesh) startIstiod(ctx context.Context) error {
 			{"name": "squall-records", "envoyHttpAls": object{"service": recordsHost, "port": recordsPort, "additionalRequestHeadersToLog": []string{"traceparent"}}},
 			{"name": "squall-records-tcp", "envoyTcpAls": object{"service": recordsHost, "port": recordsPort}},
 		},
-		"accessLogFile": "/dev/stdout", "accessLogEncoding": "JSON", "accessLogFormat": mustJSON(mesh.AccessLogFormat()),
+		"accessLogFile": "/dev/stdout", "accessLogEncoding": "JSON", "accessLogFormat": mustJSON(mesh.WithFields(mesh.AccessLogFormat(), m.opts.LogFields)),
 	})
 	if err != nil {
 		return fmt.Errorf("mesh configuration: %w", err)

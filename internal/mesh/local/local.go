@@ -41,6 +41,8 @@ type Options struct {
 	Images map[string]string
 	// GatewayAPI says that the mesh takes routes of the Gateway API. Without them istiod is ready sooner.
 	GatewayAPI bool
+	// LogFields are what proxies write to their access logs beside mesh.AccessLogFormat: keys, and Envoy's command operators.
+	LogFields map[string]string
 	// CertTTL is the lifetime of workload certificates; 0 is 24 hours.
 	CertTTL time.Duration
 }

@@ -47,7 +47,7 @@ func cluster(name string, p int, http2 bool) object {
 }
 
 // loggers are all ways of Envoy's to write to the server.
-func loggers(tcp bool) []object {
+func loggers(tcp bool, file string) []object {
 	common := object{"log_name": "squall", "transport_api_version": "V3", "grpc_service": object{"envoy_grpc": object{"cluster_name": "als"}}, "buffer_flush_interval": "0.1s"}
 	kind := "Http"
 	if tcp {
@@ -66,10 +66,12 @@ func loggers(tcp bool) []object {
 		{"name": "envoy.access_loggers.open_telemetry", "typed_config": object{
 			"@type": "type.googleapis.com/envoy.extensions.access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig", "common_config": common,
 			"attributes": object{"values": attributes}}},
+		{"name": "envoy.access_loggers.file", "typed_config": object{
+			"@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog", "path": file, "log_format": object{"json_format": LogFormat()}}},
 	}
 }
 
-func bootstrap(httpPort, tcpPort, appPort, alsPort int) object {
+func bootstrap(httpPort, tcpPort, appPort, alsPort int, file string) object {
 	const manager, proxy = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager", "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
 	const app = "outbound|80|v2|app.shop.svc.cluster.local"
 	return object{
@@ -79,19 +81,19 @@ func bootstrap(httpPort, tcpPort, appPort, alsPort int) object {
 			"clusters": []object{cluster(app, appPort, false), cluster("als", alsPort, true)},
 			"listeners": []object{
 				{"name": "http", "address": at(httpPort), "filter_chains": []object{{"filters": []object{{"name": "http", "typed_config": object{
-					"@type": manager, "stat_prefix": "http", "access_log": loggers(false),
+					"@type": manager, "stat_prefix": "http", "access_log": loggers(false, file),
 					"route_config": object{"virtual_hosts": []object{{"name": "all", "domains": []string{"*"}, "routes": []object{{"name": "to-app", "match": object{"prefix": "/"}, "route": object{"cluster": app}}}}}},
 					"http_filters": []object{{"name": "router", "typed_config": object{"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}}},
 				}}}}}},
 				{"name": "tcp", "address": at(tcpPort), "filter_chains": []object{{"filters": []object{{"name": "tcp", "typed_config": object{
-					"@type": proxy, "stat_prefix": "tcp", "access_log": loggers(true), "cluster": app,
+					"@type": proxy, "stat_prefix": "tcp", "access_log": loggers(true, file), "cluster": app,
 				}}}}}},
 			},
 		},
 	}
 }
 
-// A real Envoy writes by both protocols, of HTTP and of TCP: both say the same.
+// A real Envoy writes by both protocols and to a file, of HTTP and of TCP: all say the same.
 func TestEnvoy(t *testing.T) {
 	root, err := toolchain.FindRoot(".")
 	must(t, err)
@@ -114,9 +116,9 @@ func TestEnvoy(t *testing.T) {
 		ports[i] = port(t, l.Addr().String())
 		must(t, l.Close())
 	}
-	config, err := json.Marshal(bootstrap(ports[0], ports[1], port(t, app.Listener.Addr().String()), port(t, addr)))
-	must(t, err)
 	file := filepath.Join(t.TempDir(), "envoy.json")
+	config, err := json.Marshal(bootstrap(ports[0], ports[1], port(t, app.Listener.Addr().String()), port(t, addr), file+".access"))
+	must(t, err)
 	must(t, os.WriteFile(file, config, 0o600))
 	group := proc.NewGroup(nil)
 	t.Cleanup(func() { must(t, group.StopAll(context.WithoutCancel(t.Context()))) })
@@ -132,6 +134,10 @@ func TestEnvoy(t *testing.T) {
 	}
 	until(t, envoy, file+".log", func() bool { return s.Counts().Records >= 6 })
 	must(t, envoy.Stop(t.Context()))
+	log, err := os.Open(file + ".access")
+	must(t, err)
+	self := traffic.Workload{Namespace: "shop", Name: "front", Service: "front", Version: "v1", Pod: "front-1"}
+	must(t, errors.Join(s.Read(t.Context(), Proxy{IP: "127.0.0.1", Self: self}, log), log.Close()))
 
 	sink.mu.Lock()
 	defer sink.mu.Unlock()
@@ -141,21 +147,24 @@ func TestEnvoy(t *testing.T) {
 	}
 	for key, interf := range map[string]string{"HTTP/1.1 /items/17?user=REDACTED": "/items/{id}", "HTTP/1.1 /broken": "/broken", "TCP ": ""} {
 		list := by[key]
-		if len(list) != 2 {
-			t.Errorf("%d records of %s, want one of each protocol: %+v", len(list), key, sink.records)
+		if len(list) != 3 {
+			t.Errorf("%d records of %s, want one of each way: %+v", len(list), key, sink.records)
 			continue
 		}
-		a, b := list[0], list[1]
+		a := list[0]
 		if a.Interface != interf || a.Destination.Service != "app" || a.Destination.Namespace != "shop" || a.Reporter != traffic.Source || a.Source.Pod != "front-1" ||
-			a.Duration < 0 || b.Duration < 0 || a.Valid() != nil || time.Since(a.Time) > time.Hour {
+			a.Duration < 0 || list[1].Duration < 0 || list[2].Duration < 0 || a.Valid() != nil || time.Since(a.Time) > time.Hour {
 			t.Errorf("%+v", a)
 		}
-		for _, r := range []*traffic.Record{&a, &b} { // what they tell in other words
+		for i := range list { // what they tell in other words
+			r := &list[i]
 			r.ID, r.Duration, r.Upstream, r.FirstByte, r.Headers = traffic.ID{}, 0, 0, 0, nil
 			r.Source.Name, r.Source.Service, r.Source.Version = "", "", ""
 		}
-		if fmt.Sprintf("%+v", a) != fmt.Sprintf("%+v", b) {
-			t.Errorf("of one %s\n%+v\n%+v", key, a, b)
+		for _, b := range list[1:] {
+			if fmt.Sprintf("%+v", list[0]) != fmt.Sprintf("%+v", b) {
+				t.Errorf("of one %s\n%+v\n%+v", key, list[0], b)
+			}
 		}
 	}
 	if c := s.Counts(); c.Entries != c.Records || c.Malformed != 0 {

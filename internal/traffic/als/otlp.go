@@ -9,7 +9,6 @@ import (
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/collector/pdata/plog/plogotlp"
 
@@ -59,7 +58,11 @@ func (l *logs) Export(ctx context.Context, request plogotlp.ExportRequest) (plog
 	b.run, b.stage = l.s.opts.Phase()
 	for i := range all.ResourceLogs().Len() {
 		resource := all.ResourceLogs().At(i)
-		b.of = newNode(&corev3.Node{Id: text(resource.Resource().Attributes(), resourceNode)}, l.s.opts.Peers)
+		name := ""
+		if v, ok := resource.Resource().Attributes().Get(resourceNode); ok {
+			name = v.AsString()
+		}
+		b.of = newNode(&corev3.Node{Id: name}, l.s.opts.Peers)
 		for j := range resource.ScopeLogs().Len() {
 			entries := resource.ScopeLogs().At(j).LogRecords()
 			for k := range entries.Len() {
@@ -77,12 +80,28 @@ func (l *logs) Export(ctx context.Context, request plogotlp.ExportRequest) (plog
 
 // log takes one entry.
 func (b *batch) log(ctx context.Context, e plog.LogRecord) error {
-	a := e.Attributes()
-	if _, ok := a.Get(attrCode); !ok {
+	a := said(func(name string) string {
+		v, ok := e.Attributes().Get(name)
+		if !ok {
+			return ""
+		}
+		return v.AsString()
+	})
+	r := a.record()
+	r.Time = e.Timestamp().AsTime()
+	if id := e.TraceID(); r.TraceID == "" && !id.IsEmpty() {
+		r.TraceID = id.String()
+	}
+	return b.said(ctx, &r, a)
+}
+
+// said completes the record of an entry whose attributes those of LogLabels are.
+func (b *batch) said(ctx context.Context, r *traffic.Record, a said) error {
+	if a(attrCode) == "" {
 		b.ignore("other attributes")
 		return nil
 	}
-	switch t := text(a, attrType); t {
+	switch t := a.text(attrType); t {
 	case "", "NotSet", "DownstreamEnd", "TcpConnectionEnd":
 	default:
 		if len(t) > 40 {
@@ -91,59 +110,53 @@ func (b *batch) log(ctx context.Context, e plog.LogRecord) error {
 		b.ignore(t)
 		return nil
 	}
-	r := fromLog(e)
-	h := hop{localAddress: text(a, attrLocal), remoteAddress: text(a, attrRemote), upstreamAddress: text(a, attrUpstreamHost)}
+	h := hop{localAddress: a.text(attrLocal), remoteAddress: a.text(attrRemote), upstreamAddress: a.text(attrUpstreamHost)}
 	h.local, h.remote, h.upstream = bareIP(h.localAddress), bareIP(h.remoteAddress), bareIP(h.upstreamAddress)
-	b.of.ends(&r, h)
-	return b.prepared(ctx, &r, text(a, attrStream))
+	b.of.ends(r, h)
+	return b.prepared(ctx, r, a.text(attrStream))
 }
 
-// fromLog reads what an entry says.
-func fromLog(e plog.LogRecord) traffic.Record {
-	a := e.Attributes()
+// said are the attributes of an entry by their names, each in Envoy's words.
+type said func(name string) string
+
+// record is what an entry says, without its time.
+func (a said) record() traffic.Record {
 	r := traffic.Record{
-		Time: e.Timestamp().AsTime(), Protocol: text(a, attrProtocol), Method: text(a, attrMethod), Path: text(a, attrPath), Authority: text(a, attrAuthority),
-		Scheme: text(a, attrScheme), Flags: text(a, attrFlags), Details: text(a, attrDetails), Duration: nanos(a, attrDuration),
-		Upstream: nanos(a, attrUpstreamTime), FirstByte: nanos(a, attrFirstByte), BytesReceived: max(0, integer(a, attrReceived)), BytesSent: max(0, integer(a, attrSent)),
-		RequestID: text(a, attrRequestID), TraceID: traceID(text(a, attrTraceparent)), UserAgent: text(a, attrAgent), Principal: text(a, attrPrincipal),
-		Route: text(a, attrRoute), Cluster: text(a, attrCluster),
+		Protocol: a.text(attrProtocol), Method: a.text(attrMethod), Path: a.text(attrPath), Authority: a.text(attrAuthority),
+		Scheme: a.text(attrScheme), Flags: a.text(attrFlags), Details: a.text(attrDetails), Duration: a.nanos(attrDuration),
+		Upstream: a.nanos(attrUpstreamTime), FirstByte: a.nanos(attrFirstByte), BytesReceived: max(0, a.integer(attrReceived)), BytesSent: max(0, a.integer(attrSent)),
+		RequestID: a.text(attrRequestID), TraceID: traceID(a.text(attrTraceparent)), UserAgent: a.text(attrAgent), Principal: a.text(attrPrincipal),
+		Route: a.text(attrRoute), Cluster: a.text(attrCluster),
 	}
-	if n := integer(a, attrCode); n > 0 && n < 1000 {
+	if n := a.integer(attrCode); n > 0 && n < 1000 {
 		r.Code = int(n)
 	}
-	if n := integer(a, attrAttempts); n > 0 && n < 1<<20 {
+	if n := a.integer(attrAttempts); n > 0 && n < 1<<20 {
 		r.Attempts = int(n)
 	}
-	if ms := integer(a, attrMillis); r.Duration == traffic.Unknown && ms >= 0 && ms < int64(math.MaxInt64/time.Millisecond) { // of TCP Envoy tells no other
+	if ms := a.integer(attrMillis); r.Duration == traffic.Unknown && ms >= 0 && ms < int64(math.MaxInt64/time.Millisecond) { // of TCP Envoy tells no other
 		r.Duration = time.Duration(ms) * time.Millisecond
-	}
-	if id := e.TraceID(); r.TraceID == "" && !id.IsEmpty() {
-		r.TraceID = id.String()
 	}
 	if r.Protocol == "" && r.Method == "" {
 		r.Protocol, r.Code = "TCP", 0
 		if r.RequestID == "" {
-			r.RequestID = text(a, attrStream)
+			r.RequestID = a.text(attrStream)
 		}
 	}
 	return r
 }
 
-// text is an attribute's, whatever its type, or empty where Envoy had nothing to say.
-func text(a pcommon.Map, name string) string {
-	v, ok := a.Get(name)
-	if !ok {
-		return ""
-	}
-	if s := v.AsString(); s != nothing {
+// text is empty where Envoy had nothing to say.
+func (a said) text(name string) string {
+	if s := a(name); s != nothing {
 		return s
 	}
 	return ""
 }
 
 // integer is an attribute's number, or -1.
-func integer(a pcommon.Map, name string) int64 {
-	n, err := strconv.ParseInt(text(a, name), 10, 64)
+func (a said) integer(name string) int64 {
+	n, err := strconv.ParseInt(a.text(name), 10, 64)
 	if err != nil {
 		return -1
 	}
@@ -151,8 +164,8 @@ func integer(a pcommon.Map, name string) int64 {
 }
 
 // nanos is an attribute's duration, or Unknown.
-func nanos(a pcommon.Map, name string) time.Duration {
-	if n := integer(a, name); n >= 0 {
+func (a said) nanos(name string) time.Duration {
+	if n := a.integer(name); n >= 0 {
 		return time.Duration(n)
 	}
 	return traffic.Unknown

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync"
 	"time"
@@ -108,6 +109,14 @@ func openStore(ctx context.Context, o Options) (store.Store, string, error) {
 
 // Serve takes the proxies' entries at a listener until ctx is done.
 func (c *Collector) Serve(ctx context.Context, l net.Listener) error { return c.server.Serve(ctx, l) }
+
+// LogFormat is what proxies' text access logs have to have for ReadLog: keys, and Envoy's command operators.
+func LogFormat() map[string]string { return als.LogFormat() }
+
+// ReadLog takes what a proxy wrote to its text access log, in JSON, as if the proxy had sent it.
+func (c *Collector) ReadLog(ctx context.Context, of traffic.Workload, ip string, gateway bool, log io.Reader) error {
+	return c.server.Read(ctx, als.Proxy{IP: ip, Gateway: gateway, Self: of}, log)
+}
 
 // Peers is what the collector knows of the cluster, to be kept up to date.
 func (c *Collector) Peers() *Peers { return c.peers }
