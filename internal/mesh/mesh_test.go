@@ -3,6 +3,7 @@ package mesh
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -164,5 +165,15 @@ func TestPollKeepsTheLastReason(t *testing.T) {
 	})
 	if err == nil || err.Error() != "too late: not there yet" || looks < 2 {
 		t.Errorf("after %d looks: %v", looks, err)
+	}
+}
+
+// What others read of the access log changes nothing of what is in it, but for the start's precision.
+func TestWithFields(t *testing.T) {
+	got := WithFields(AccessLogFormat(), map[string]string{"code": "other", "scheme": "%REQ(:SCHEME)%", "start": "%START_TIME(%s)%"})
+	want := AccessLogFormat()
+	want["scheme"], want["start"] = "%REQ(:SCHEME)%", "%START_TIME(%s)%"
+	if !maps.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
 	}
 }

@@ -28,6 +28,9 @@ const firstWithin = 2 * time.Second
 // arriveWithin bounds how long all proxies may take to send the records of a load.
 const arriveWithin = gatherWithin / 2
 
+// readWithin bounds how long access logs of a load are read: millions of lines.
+const readWithin = 2 * time.Minute
+
 // recorder takes the interface traffic of the run. A nil one takes none.
 type recorder struct {
 	*collect.Collector
@@ -91,11 +94,13 @@ func (r *runner) collect(ctx context.Context) ([]*unstructured.Unstructured, err
 // byLog says whether records are made of the proxies' text access logs.
 func (r *runner) byLog() bool { return r.Plan.Records != nil && r.Plan.Records.ByLog }
 
-// readLogs makes records of what the proxies that were there in the phase have logged.
+// readLogs makes records of what the proxies that were there in the phase have logged, also when the run was interrupted.
 func (r *runner) readLogs(ctx context.Context, phase string, before []record.Proxy) {
 	if r.recorder == nil || !r.byLog() {
 		return
 	}
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), readWithin, fmt.Errorf("not within %s", readWithin))
+	defer cancel()
 	r.recorder.stage(phase)
 	defer r.recorder.stage("")
 	read := map[string]bool{}

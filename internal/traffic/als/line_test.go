@@ -1,6 +1,7 @@
 package als
 
 import (
+	"context"
 	"reflect"
 	"strings"
 	"testing"
@@ -97,4 +98,14 @@ func equal(a, b *traffic.Record) bool {
 	x, y := *a, *b
 	x.Headers, y.Headers = nil, nil
 	return reflect.DeepEqual(x, y)
+}
+
+func BenchmarkRead(b *testing.B) {
+	s := newServer(b, &kept{put: func(context.Context) error { return nil }}, nil)
+	log := strings.Repeat(whole, 1000)
+	b.SetBytes(int64(len(log)))
+	for b.Loop() {
+		must(b, s.Read(b.Context(), Proxy{IP: "10.0.0.1"}, strings.NewReader(log)))
+	}
+	b.ReportMetric(1000*float64(b.N)/b.Elapsed().Seconds(), "records/s")
 }
