@@ -54,7 +54,7 @@ func (a *app) runAll(ctx context.Context, f *runFlags, names []string) error {
 		a.warn(p.Plan.Findings)
 	}
 	b := &batch{app: a, flags: f, config: a.config(&f.planFlags)}
-	b.config.Records = f.records.store
+	b.config.Records, b.config.RecordsVia = f.records.store, string(f.via)
 	defer b.endPage(ctx)
 	if err := a.openPage(ctx, f, plans[0], &b.config); err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"os"
 
 	"squall/internal/engine"
+	"squall/internal/scenario"
 	"squall/internal/traffic/elastic"
 )
 
@@ -40,3 +41,15 @@ func (r *recordsIn) Set(s string) error {
 
 // Type is what the help calls the value.
 func (*recordsIn) Type() string { return "STORE" }
+
+// recordsVia is the value of a flag that says how proxies tell of interface traffic; empty is as the scenario says.
+type recordsVia string
+
+// String is the flag's value.
+func (v *recordsVia) String() string { return string(*v) }
+
+// Set reads the flag.
+func (v *recordsVia) Set(s string) error { return oneOf(v, s, scenario.ViaALS, scenario.ViaAccessLog) }
+
+// Type is what the help calls the value.
+func (*recordsVia) Type() string { return "WAY" }

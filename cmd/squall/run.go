@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"squall/internal/scenario"
 	"squall/internal/toolchain"
 )
 
@@ -23,6 +24,7 @@ type runFlags struct {
 	keep     keeping
 	output   format
 	records  recordsIn
+	via      recordsVia
 	page     pageFlags
 }
 
@@ -80,6 +82,8 @@ func (a *app) runCommand() *cobra.Command {
 	c.Flags().IntVar(&f.repeat, "repeat", 1, "run each scenario so many `TIMES`")
 	c.Flags().Var(&f.keep, "keep", "whose folders stay: all, or those of runs that did not pass (failed)")
 	c.Flags().Var(&f.records, "records", "keep the interface traffic of each run in `STORE`: sqlite, a file in its folder, or a file that says where Elasticsearch is")
+	c.Flags().Var(&f.via, "records-via", "how proxies tell of interface traffic: als, while the load runs, or accessLog, which is read when it is over and takes nothing from it; it is kept as by --records sqlite, unless that or the scenario says where")
+	complete(c, "records-via", cobra.FixedCompletions([]string{scenario.ViaALS, scenario.ViaAccessLog}, cobra.ShellCompDirectiveNoFileComp))
 	f.page.add(c)
 	complete(c, "keep", cobra.FixedCompletions([]string{string(keepAll), string(keepFailed)}, cobra.ShellCompDirectiveNoFileComp))
 	a.addPlanFlags(c, &f.planFlags)

@@ -40,6 +40,8 @@ type Config struct {
 	Generator plan.Generator
 	// Records keeps the interface traffic of all runs, whatever their scenarios say; nil is as they say.
 	Records *RecordStore
+	// RecordsVia is how the proxies tell it, one of scenario's, and has it kept; "" is as the scenarios say.
+	RecordsVia string
 	// Page is that of one run: it shows its interface traffic while it goes on. Nil is none.
 	Page *page.Running
 }

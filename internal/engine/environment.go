@@ -44,7 +44,7 @@ func (c Config) environment(k *Compiled, rec *record.Run) (mesh.Env, string, err
 		if c.Cluster == nil {
 			return nil, "", fmt.Errorf("no cluster is given for the environment %s", c.Env)
 		}
-		env, err := k.cluster(c.Cluster)
+		env, err := k.cluster(c.Cluster, c.logFields(k))
 		if err != nil {
 			return nil, "", err
 		}
@@ -57,22 +57,22 @@ func (c Config) environment(k *Compiled, rec *record.Run) (mesh.Env, string, err
 	if dir, err = filepath.EvalSymlinks(dir); err != nil { // so that processes in it can be found by it
 		return nil, "", fmt.Errorf("folder of the mesh: %w", err)
 	}
-	env, err := local.New(local.Options{Tools: c.Tools, Dir: dir, Log: rec.LogPath, Images: k.images, GatewayAPI: k.Plan.UsesGatewayAPI(), LogFields: k.logFields()})
+	env, err := local.New(local.Options{Tools: c.Tools, Dir: dir, Log: rec.LogPath, Images: k.images, GatewayAPI: k.Plan.UsesGatewayAPI(), LogFields: c.logFields(k)})
 	if err != nil {
 		return nil, "", errors.Join(err, os.RemoveAll(dir))
 	}
 	return env, dir, nil
 }
 
-// cluster is the environment of a run on a cluster. Nothing is sent yet.
-func (k *Compiled) cluster(c *Cluster) (*kube.Mesh, error) {
+// cluster is the environment of a run on a cluster, whose proxies log some fields more. Nothing is sent yet.
+func (k *Compiled) cluster(c *Cluster, logFields map[string]string) (*kube.Mesh, error) {
 	ttl := c.TTL
 	if ttl == 0 {
 		ttl = time.Duration(k.Scenario.Spec.Timeout) + expiryMargin
 	}
 	return kube.New(kube.Options{
 		Name: k.env, Config: c.Access, Namespaces: k.Plan.ProxyNamespaces(), RunID: k.RunID, Expires: time.Now().Add(ttl),
-		FineTimes: k.Plan.Generator == plan.Fortio, LogFields: k.logFields(),
+		FineTimes: k.Plan.Generator == plan.Fortio, LogFields: logFields,
 		Actions: k.Plan.ActionKinds(), Image: func(ref string) string { return image.Resolve(c.Images, ref) },
 	})
 }

@@ -13,7 +13,7 @@ import (
 // Intent is all that a run would do to a cluster. Nothing is sent to it.
 func (k *Compiled) Intent(c *Cluster) (guard.Intent, error) {
 	out := guard.Intent{Run: k.Scenario.Metadata.Name, Namespaces: slices.Clone(k.Plan.Namespaces)}
-	env, err := k.cluster(c)
+	env, err := k.cluster(c, nil)
 	if err != nil {
 		return out, err
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"squall/internal/record"
+	"squall/internal/scenario"
 	"squall/internal/traffic/collect"
 	"squall/internal/traffic/elastic"
 )
@@ -22,10 +23,10 @@ type RecordStore struct {
 // records is where a run's interface traffic goes, nil when none is collected.
 func (c Config) records(k *Compiled, rec *record.Run) (*collect.Options, error) {
 	p := k.Plan.Records
-	if p == nil && c.Records == nil {
+	if p == nil && c.Records == nil && c.RecordsVia == "" {
 		return nil, nil
 	}
-	out := &collect.Options{Run: k.RunID, File: rec.Path(record.TrafficStore)}
+	out := &collect.Options{Run: k.RunID, File: rec.Path(record.TrafficStore), ByLog: c.byLog(k)}
 	if p != nil {
 		out.Interfaces = p.Interfaces
 		if p.File != "" {
@@ -50,9 +51,17 @@ func (c Config) records(k *Compiled, rec *record.Run) (*collect.Options, error) 
 	return out, nil
 }
 
-// logFields are what the proxies' access logs have to have for records.
-func (k *Compiled) logFields() map[string]string {
-	if p := k.Plan.Records; p == nil || !p.ByLog {
+// byLog says whether records are made of the proxies' access logs.
+func (c Config) byLog(k *Compiled) bool {
+	if c.RecordsVia != "" {
+		return c.RecordsVia == scenario.ViaAccessLog
+	}
+	return k.Plan.Records != nil && k.Plan.Records.ByLog
+}
+
+// logFields are what the proxies' access logs have to have for that.
+func (c Config) logFields(k *Compiled) map[string]string {
+	if !c.byLog(k) {
 		return nil
 	}
 	return collect.LogFormat()

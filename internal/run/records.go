@@ -76,7 +76,7 @@ func (r *runner) useStore(ctx context.Context, dial func(ctx context.Context) (n
 
 // collect begins to take the interface traffic, and returns the objects that make proxies send it.
 func (r *runner) collect(ctx context.Context) ([]*unstructured.Unstructured, error) {
-	if r.recorder == nil || r.byLog() {
+	if r.recorder == nil || r.recorder.ByLog() {
 		return nil, nil
 	}
 	env, ok := r.Env.(mesh.Recorder)
@@ -91,12 +91,9 @@ func (r *runner) collect(ctx context.Context) ([]*unstructured.Unstructured, err
 	return objects, nil
 }
 
-// byLog says whether records are made of the proxies' text access logs.
-func (r *runner) byLog() bool { return r.Plan.Records != nil && r.Plan.Records.ByLog }
-
 // readLogs makes records of what the proxies that were there in the phase have logged, also when the run was interrupted.
 func (r *runner) readLogs(ctx context.Context, phase string, before []record.Proxy) {
-	if r.recorder == nil || !r.byLog() {
+	if r.recorder == nil || !r.recorder.ByLog() {
 		return
 	}
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), readWithin, fmt.Errorf("not within %s", readWithin))
@@ -221,7 +218,7 @@ func serviceOf(services []string, labels map[string]string) (name string) {
 // awaitAll waits until the proxies have sent the records of the requests that they have finished, by pod. It leaves time for what else is
 // looked at behind a load.
 func (c *recorder) awaitAll(ctx context.Context, finished map[string]int64) {
-	if c == nil || c.stop == nil { // nothing is sent
+	if c == nil || c.ByLog() { // nothing is sent
 		return
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, arriveWithin, fmt.Errorf("not within %s", arriveWithin))

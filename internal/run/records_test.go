@@ -22,6 +22,7 @@ import (
 	"squall/internal/mesh"
 	"squall/internal/mesh/local"
 	"squall/internal/plan"
+	"squall/internal/scenario"
 	"squall/internal/traffic/collect"
 	"squall/internal/traffic/elastic"
 )
@@ -67,12 +68,25 @@ func TestRecordsWrongPassword(t *testing.T) {
 
 // All that a run with records promises, on a mesh with sign-in, look-ups and a load from outside, whichever way the proxies tell.
 func TestRecords(t *testing.T) {
-	for way, byLog := range map[string]bool{"als": false, "access log": true} {
+	for way, tt := range map[string]struct {
+		scenario *plan.Records
+		flag     string
+		sent     bool
+	}{
+		"by the access log service":    {&plan.Records{}, "", true},
+		"of access logs":               {&plan.Records{ByLog: true}, "", false},
+		"of access logs, by the flag":  {nil, scenario.ViaAccessLog, false},
+		"by the service, for the flag": {&plan.Records{ByLog: true}, scenario.ViaALS, true},
+	} {
 		t.Run(way, func(t *testing.T) {
 			w := prepare(t, "answers.yaml")
-			w.compiled.Plan.Records = &plan.Records{ByLog: byLog}
+			w.compiled.Plan.Records, w.config.RecordsVia = tt.scenario, tt.flag
 			w.run()
 			w.expect(check.Pass, 0)
+			proxy, err := os.ReadFile(w.out.Record.Path("proxies/httpbin-0/config.before.json"))
+			if sent := strings.Contains(string(proxy), `"squall-records"`); err != nil || sent != tt.sent {
+				t.Errorf("proxies were told to send: %t, %v", sent, err)
+			}
 			for _, p := range w.out.Result.Phases {
 				expectRecords(t, p)
 			}

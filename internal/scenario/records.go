@@ -14,5 +14,8 @@ type Records struct {
 	Via string `json:"via,omitempty" jsonschema:"enum=als,enum=accessLog"`
 }
 
-// ViaAccessLog is the way of Records by text access logs.
-const ViaAccessLog = "accessLog"
+// The ways of Records.
+const (
+	ViaALS       = "als"
+	ViaAccessLog = "accessLog"
+)

@@ -32,6 +32,8 @@ type Options struct {
 	Service *Service
 	// Interfaces are those that have a name; all others are learned.
 	Interfaces []traffic.Template
+	// ByLog says that records come by ReadLog, and none are sent.
+	ByLog bool
 }
 
 // Collector collects for one run. Records that come before it has a store wait for it.
@@ -112,6 +114,9 @@ func (c *Collector) Serve(ctx context.Context, l net.Listener) error { return c.
 
 // LogFormat is what proxies' text access logs have to have for ReadLog: keys, and Envoy's command operators.
 func LogFormat() map[string]string { return als.LogFormat() }
+
+// ByLog says whether records come by ReadLog.
+func (c *Collector) ByLog() bool { return c.opts.ByLog }
 
 // ReadLog takes what a proxy wrote to its text access log, in JSON, as if the proxy had sent it.
 func (c *Collector) ReadLog(ctx context.Context, of traffic.Workload, ip string, gateway bool, log io.Reader) error {
