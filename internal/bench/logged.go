@@ -11,44 +11,50 @@ import (
 	"squall/internal/traffic/collect"
 )
 
-// loggedRatios are of the P99 of a mesh whose access logs are made records of to that of one whose logs are not.
+// loggedRatios are of the P99 of a mesh whose access logs are made records of to that of one whose logs are not. Each is of two new meshes,
+// as one may by chance be faster than its like for as long as it lives.
 func loggedRatios(ctx context.Context, of bedOf, runs int) (out []float64, err error) {
+	err = collecting(ctx, collect.Options{Run: benchRun, File: filepath.Join(of.dir, "logged.db")}, func(c *collect.Collector) error {
+		for i := range runs {
+			its := of
+			its.dir = filepath.Join(of.dir, fmt.Sprint("pair", i))
+			ratio, err := loggedRatio(ctx, its, c, i%2)
+			if err != nil {
+				return err
+			}
+			out = append(out, ratio)
+		}
+		return nil
+	})
+	return out, err
+}
+
+// loggedRatio is one; first is 1 for the mesh whose logs are read.
+func loggedRatio(ctx context.Context, of bedOf, c *collect.Collector, first int) (ratio float64, err error) {
 	var beds [2]*bed
-	for on := range beds {
-		its := of
+	for i := range beds {
+		on, its := (first+i)%2, of
 		its.dir = filepath.Join(of.dir, []string{"plain", "logged"}[on])
 		if on == 1 {
 			its.logFields = collect.LogFormat()
 		}
 		if beds[on], err = up(ctx, its); err != nil {
-			return nil, err
+			return 0, err
 		}
 		defer func() { err = errors.Join(err, beds[on].env.Down(context.WithoutCancel(ctx))) }()
 	}
-	most, _, err := beds[0].load(ctx, 0)
+	most, _, err := beds[first].load(ctx, 0)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	err = collecting(ctx, collect.Options{Run: benchRun, File: filepath.Join(of.dir, "logged.db")}, func(c *collect.Collector) error {
-		for i := range runs {
-			var p99 [2]float64
-			for turn := range beds {
-				on := (turn + i) % 2 // each is first as often as the other
-				phase := fmt.Sprintf("load-%d", i)
-				if p99[on], err = beds[on].captured(ctx, phase, most/2); err != nil {
-					return err
-				}
-				if on == 1 {
-					if err := beds[on].read(ctx, c, phase); err != nil {
-						return err
-					}
-				}
-			}
-			out = append(out, p99[1]/p99[0])
+	var p99 [2]float64
+	for i := range beds {
+		on := (first + i + 1) % 2
+		if p99[on], err = beds[on].captured(ctx, benchRun, most/2); err != nil {
+			return 0, err
 		}
-		return nil
-	})
-	return out, err
+	}
+	return p99[1] / p99[0], beds[1].read(ctx, c, benchRun)
 }
 
 // captured is the P99 of a load of which the access logs are kept, as those of a run's phases are.
