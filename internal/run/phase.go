@@ -78,9 +78,8 @@ func (r *runner) phase(ctx context.Context, p *plan.Phase) error {
 	}
 	told := errors.Join(r.partings(p, before), r.effects(gather, p))
 	r.dismiss(*result)
-	r.readLogs(ctx, p.Name, before)
 	err = errors.Join(loadErr, told, r.Record.WriteLoad(p.Name, *result), r.unchanged(gather), r.settingsHold(gather), r.sameProxies(gather),
-		r.recorder.save(ctx, r.Record, p.Name)) // last, as it may take the store a while
+		r.saveRecords(ctx, p.Name, before)) // last, as it may take the store a while
 	if err != nil || !result.HasLost() {
 		return err
 	}

@@ -93,9 +93,6 @@ func (r *runner) collect(ctx context.Context) ([]*unstructured.Unstructured, err
 
 // readLogs makes records of what the proxies that were there in the phase have logged, also when the run was interrupted.
 func (r *runner) readLogs(ctx context.Context, phase string, before []record.Proxy) {
-	if r.recorder == nil || !r.recorder.ByLog() {
-		return
-	}
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), readWithin, fmt.Errorf("not within %s", readWithin))
 	defer cancel()
 	r.recorder.stage(phase)
@@ -245,11 +242,19 @@ func (c *recorder) await(ctx context.Context, pod string, finished int64) {
 	}
 }
 
-// save writes what the store has of a phase.
-func (c *recorder) save(ctx context.Context, to *record.Run, phase string) error {
-	if c == nil {
+// saveRecords writes what the store has of a phase. Before are the proxies that were there when it began.
+func (r *runner) saveRecords(ctx context.Context, phase string, before []record.Proxy) error {
+	if r.recorder == nil {
 		return nil
 	}
+	if r.recorder.ByLog() {
+		r.readLogs(ctx, phase, before)
+	}
+	return r.recorder.save(ctx, r.Record, phase)
+}
+
+// save writes what the store has of a phase.
+func (c *recorder) save(ctx context.Context, to *record.Run, phase string) error {
 	got, err := c.Read(ctx, phase)
 	out := record.Traffic{Store: got.Store, Complete: "ok", Received: got.Account.Received, Known: got.Account.Duplicates, Dropped: got.Account.Dropped}
 	if out.Waited = got.Account.Waited - c.waited; out.Waited > 0 {

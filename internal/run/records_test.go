@@ -70,17 +70,19 @@ func TestRecordsWrongPassword(t *testing.T) {
 func TestRecords(t *testing.T) {
 	for way, tt := range map[string]struct {
 		scenario *plan.Records
+		store    *engine.RecordStore
 		flag     string
 		sent     bool
 	}{
-		"by the access log service":    {&plan.Records{}, "", true},
-		"of access logs":               {&plan.Records{ByLog: true}, "", false},
-		"of access logs, by the flag":  {nil, scenario.ViaAccessLog, false},
-		"by the service, for the flag": {&plan.Records{ByLog: true}, scenario.ViaALS, true},
+		"whatever the scenario says":   {nil, &engine.RecordStore{}, "", true},
+		"by the access log service":    {&plan.Records{}, nil, "", true},
+		"of access logs":               {&plan.Records{ByLog: true}, nil, "", false},
+		"of access logs, by the flag":  {nil, nil, scenario.ViaAccessLog, false},
+		"by the service, for the flag": {&plan.Records{ByLog: true}, nil, scenario.ViaALS, true},
 	} {
 		t.Run(way, func(t *testing.T) {
 			w := prepare(t, "answers.yaml")
-			w.compiled.Plan.Records, w.config.RecordsVia = tt.scenario, tt.flag
+			w.compiled.Plan.Records, w.config.Records, w.config.RecordsVia = tt.scenario, tt.store, tt.flag
 			w.run()
 			w.expect(check.Pass, 0)
 			proxy, err := os.ReadFile(w.out.Record.Path("proxies/httpbin-0/config.before.json"))

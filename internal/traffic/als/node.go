@@ -23,9 +23,6 @@ type node struct {
 
 // newNode reads a node as Istio names it: kind~IP~pod.namespace~domain, with the pod's labels in its metadata.
 func newNode(n *corev3.Node, peers Peers) *node {
-	if peers == nil {
-		peers = nobody{}
-	}
 	out := &node{id: n.GetId(), peers: peers}
 	if parts := strings.Split(n.GetId(), "~"); len(parts) == 4 {
 		out.ip, out.gateway = parts[1], parts[0] == "router"

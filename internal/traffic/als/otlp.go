@@ -1,6 +1,7 @@
 package als
 
 import (
+	"cmp"
 	"context"
 	"math"
 	"net"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/collector/pdata/plog/plogotlp"
 
@@ -58,11 +60,7 @@ func (l *logs) Export(ctx context.Context, request plogotlp.ExportRequest) (plog
 	b.run, b.stage = l.s.opts.Phase()
 	for i := range all.ResourceLogs().Len() {
 		resource := all.ResourceLogs().At(i)
-		name := ""
-		if v, ok := resource.Resource().Attributes().Get(resourceNode); ok {
-			name = v.AsString()
-		}
-		b.of = newNode(&corev3.Node{Id: name}, l.s.opts.Peers)
+		b.of = newNode(&corev3.Node{Id: attributes(resource.Resource().Attributes()).text(resourceNode)}, l.s.opts.Peers)
 		for j := range resource.ScopeLogs().Len() {
 			entries := resource.ScopeLogs().At(j).LogRecords()
 			for k := range entries.Len() {
@@ -80,23 +78,15 @@ func (l *logs) Export(ctx context.Context, request plogotlp.ExportRequest) (plog
 
 // log takes one entry.
 func (b *batch) log(ctx context.Context, e plog.LogRecord) error {
-	a := said(func(name string) string {
-		v, ok := e.Attributes().Get(name)
-		if !ok {
-			return ""
-		}
-		return v.AsString()
-	})
-	r := a.record()
-	r.Time = e.Timestamp().AsTime()
-	if id := e.TraceID(); r.TraceID == "" && !id.IsEmpty() {
-		r.TraceID = id.String()
+	trace := ""
+	if id := e.TraceID(); !id.IsEmpty() {
+		trace = id.String()
 	}
-	return b.said(ctx, &r, a)
+	return b.said(ctx, attributes(e.Attributes()), e.Timestamp().AsTime(), trace)
 }
 
-// said completes the record of an entry whose attributes those of LogLabels are.
-func (b *batch) said(ctx context.Context, r *traffic.Record, a said) error {
+// said takes an entry by its attributes, those of LogLabels. Trace is its trace where no header names one.
+func (b *batch) said(ctx context.Context, a said, at time.Time, trace string) error {
 	if a(attrCode) == "" {
 		b.ignore("other attributes")
 		return nil
@@ -110,16 +100,27 @@ func (b *batch) said(ctx context.Context, r *traffic.Record, a said) error {
 		b.ignore(t)
 		return nil
 	}
+	r := a.record()
+	r.Time, r.TraceID = at, cmp.Or(r.TraceID, trace)
 	h := hop{localAddress: a.text(attrLocal), remoteAddress: a.text(attrRemote), upstreamAddress: a.text(attrUpstreamHost)}
 	h.local, h.remote, h.upstream = bareIP(h.localAddress), bareIP(h.remoteAddress), bareIP(h.upstreamAddress)
-	b.of.ends(r, h)
-	return b.prepared(ctx, r, a.text(attrStream))
+	b.of.ends(&r, h)
+	return b.prepared(ctx, &r, a.text(attrStream))
 }
 
 // said are the attributes of an entry by their names, each in Envoy's words.
 type said func(name string) string
 
-// record is what an entry says, without its time.
+func attributes(m pcommon.Map) said {
+	return func(name string) string {
+		if v, ok := m.Get(name); ok {
+			return v.AsString()
+		}
+		return ""
+	}
+}
+
+// record is what an entry says, but for its time.
 func (a said) record() traffic.Record {
 	r := traffic.Record{
 		Protocol: a.text(attrProtocol), Method: a.text(attrMethod), Path: a.text(attrPath), Authority: a.text(attrAuthority),

@@ -83,6 +83,9 @@ func New(opts Options) *Server {
 	if opts.Phase == nil {
 		opts.Phase = func() (string, string) { return "", "" }
 	}
+	if opts.Peers == nil {
+		opts.Peers = nobody{}
+	}
 	return &Server{opts: opts, slot: make(chan struct{}, maxStreams), arrived: newArrivals(), counts: Counts{Ignored: map[string]uint64{}}}
 }
 

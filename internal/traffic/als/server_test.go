@@ -377,7 +377,7 @@ func FuzzMessage(f *testing.F) {
 		}
 		sink := &kept{}
 		s := newServer(t, sink, nil)
-		_, err := s.take(t.Context(), newNode(m.GetIdentifier().GetNode(), nil), &m, nil)
+		_, err := s.take(t.Context(), newNode(m.GetIdentifier().GetNode(), s.opts.Peers), &m, nil)
 		must(t, err)
 		c := s.Counts()
 		for _, n := range c.Ignored {
