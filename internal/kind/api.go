@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
@@ -71,17 +70,7 @@ func (c *cluster) awaitNodes(ctx context.Context, client kubernetes.Interface, w
 	if err := awaitAPI(ctx, client); err != nil {
 		return fmt.Errorf("API of the cluster %s: %w", c.Name, err)
 	}
-	nodes := &cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			return client.CoreV1().Nodes().List(ctx, o)
-		},
-		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-			return client.CoreV1().Nodes().Watch(ctx, o)
-		},
-	}
-	_, err = clientwatch.UntilWithSync(ctx, nodes, &corev1.Node{}, nil, func(watch.Event) (bool, error) {
-		return nodesReady(ctx, client) == nil, nil
-	})
+	err = await(ctx, client.CoreV1().Nodes(), &corev1.Node{}, "", func() bool { return nodesReady(ctx, client) == nil })
 	if err == nil || !errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 		return err
 	}
@@ -107,36 +96,31 @@ func awaitAPI(ctx context.Context, client kubernetes.Interface) error {
 	}
 }
 
-// awaitIstiod waits until istiod is available.
-func awaitIstiod(ctx context.Context, client kubernetes.Interface) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, readyWithin, fmt.Errorf("it took longer than %v", readyWithin))
-	defer cancel()
-	only := fields.OneTermEqualSelector("metadata.name", istiod).String()
+// lister is a kind of objects: in a namespace, or in all of them.
+type lister[L runtime.Object] interface {
+	List(context.Context, metav1.ListOptions) (L, error)
+	Watch(context.Context, metav1.ListOptions) (watch.Interface, error)
+}
+
+// await waits until done says so, which is asked whenever one of the objects changes, and once for each that is there. The name is that
+// of the one object to look at; empty is all of them.
+func await[L runtime.Object](ctx context.Context, objects lister[L], of runtime.Object, name string, done func() bool) error {
+	var only string
+	if name != "" {
+		only = fields.OneTermEqualSelector("metadata.name", name).String()
+	}
 	list := &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			o.FieldSelector = only
-			return client.AppsV1().Deployments(mesh.RootNamespace).List(ctx, o)
+			return objects.List(ctx, o)
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 			o.FieldSelector = only
-			return client.AppsV1().Deployments(mesh.RootNamespace).Watch(ctx, o)
+			return objects.Watch(ctx, o)
 		},
 	}
-	_, err := clientwatch.UntilWithSync(ctx, list, &appsv1.Deployment{}, nil, func(e watch.Event) (bool, error) {
-		d, ok := e.Object.(*appsv1.Deployment)
-		return ok && available(d), nil
-	})
-	if err != nil && ctx.Err() != nil {
-		return fmt.Errorf("istiod is not ready: %w", context.Cause(ctx))
-	}
+	_, err := clientwatch.UntilWithSync(ctx, list, of, nil, func(watch.Event) (bool, error) { return done(), nil })
 	return err
-}
-
-// available reports whether the Deployment's current template has its pods.
-func available(d *appsv1.Deployment) bool {
-	return d.Status.ObservedGeneration >= d.Generation && slices.ContainsFunc(d.Status.Conditions, func(c appsv1.DeploymentCondition) bool {
-		return c.Type == appsv1.DeploymentAvailable && c.Status == corev1.ConditionTrue
-	})
 }
 
 // describe says how to use the cluster.

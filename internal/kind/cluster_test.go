@@ -48,11 +48,13 @@ func testOptions(t *testing.T) Options {
 	if err := o.Prepare(t.Context(), toolchain.Options{Root: filepath.Join("..", ".."), Progress: toolchain.Lines(os.Stderr)}); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
+	remove := func() {
 		if err := Delete(context.Background(), o, true); err != nil {
 			t.Error(err)
 		}
-	})
+	}
+	remove() // what a test that was killed has left
+	t.Cleanup(remove)
 	return o
 }
 
@@ -92,7 +94,7 @@ func clientOf(t *testing.T, o Options) kubernetes.Interface {
 func TestCluster(t *testing.T) {
 	o := testOptions(t)
 	if got := condition(t, o); got != Absent {
-		t.Fatalf("there is a cluster %s already, %s: squall kind down --force --name %s", o.Name, got, o.Name)
+		t.Fatalf("there is a cluster %s already: %s", o.Name, got)
 	}
 	t.Run("broken off", func(t *testing.T) { breakOff(t, o) })
 	if t.Failed() {
@@ -114,17 +116,15 @@ func TestCluster(t *testing.T) {
 	t.Run("pod", func(t *testing.T) { runPod(t, o, c) })
 	t.Run("image that is nowhere", func(t *testing.T) { unpullable(t, o) })
 	t.Run("stopped", func(t *testing.T) {
-		if out, err := exec.CommandContext(t.Context(), "docker", "stop", "-t", "2", o.Name+"-control-plane").CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
+		inDocker(t, "stop", "-t", "2", o.Name+"-control-plane")
 		if got := condition(t, o); got != Stopped {
 			t.Errorf("the cluster is %s", got)
 		}
-		c, took := ensure(t, o)
-		t.Logf("started again: %v", took)
-		if c.Made {
-			t.Error("the cluster was made anew")
-		}
+		startedAgain(t, o)
+	})
+	t.Run("started again by somebody else", func(t *testing.T) {
+		inDocker(t, "restart", "-t", "0", o.Name+"-control-plane")
+		startedAgain(t, o)
 	})
 	t.Run("forgotten", func(t *testing.T) { forget(t, o) })
 	if err := Delete(t.Context(), o, true); err != nil {
@@ -135,6 +135,38 @@ func TestCluster(t *testing.T) {
 	}
 	if err := Delete(t.Context(), o, false); err != nil {
 		t.Errorf("removing what is not there: %v", err)
+	}
+}
+
+func inDocker(t *testing.T, args ...string) {
+	t.Helper()
+	if out, err := exec.CommandContext(t.Context(), "docker", args...).CombinedOutput(); err != nil {
+		t.Fatalf("docker %s: %v: %s", args[0], err, out)
+	}
+}
+
+// startedAgain makes a cluster ready whose node is just starting: a pod with a sidecar can be made at once, by the webhook of an istiod
+// that was started after the node.
+func startedAgain(t *testing.T, o Options) {
+	c, took := ensure(t, o)
+	t.Logf("started again: %v", took)
+	if c.Made {
+		t.Error("the cluster was made anew")
+	}
+	client := clientOf(t, o)
+	if err := current(t.Context(), client); err != nil {
+		t.Error(err)
+	}
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{GenerateName: "again-", Labels: map[string]string{"sidecar.istio.io/inject": "true"}},
+		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "app", Image: "docker.io/squall/nowhere:1"}}},
+	}
+	got, err := client.CoreV1().Pods("default").Create(t.Context(), pod, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Spec.InitContainers)+len(got.Spec.Containers) < 2 {
+		t.Error("the pod has no sidecar")
 	}
 }
 

@@ -77,3 +77,24 @@ func containers(ctx context.Context, cluster string) ([]container, error) {
 	slices.SortFunc(out, func(a, b container) int { return strings.Compare(a.Name, b.Name) })
 	return out, nil
 }
+
+// startTimes says when nodes were started last. It is the nodes' own clock, with which their pods' times can be compared.
+func startTimes(ctx context.Context, nodes []string) (map[string]time.Time, error) {
+	args := append([]string{"inspect", "--type", "container", "--format", `{"name":{{json .Name}},"started":{{json .State.StartedAt}}}`}, nodes...)
+	text, err := docker(ctx, args...)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]time.Time{}
+	for line := range strings.Lines(text) {
+		var n struct {
+			Name    string
+			Started time.Time
+		}
+		if err := json.Unmarshal([]byte(line), &n); err != nil {
+			return nil, fmt.Errorf("start of the nodes %s: docker printed %q: %w", strings.Join(nodes, ", "), line, err)
+		}
+		out[strings.TrimPrefix(n.Name, "/")] = n.Started
+	}
+	return out, nil
+}

@@ -9,11 +9,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -72,9 +75,54 @@ func (c *cluster) istioReady(ctx context.Context, client kubernetes.Interface, w
 		return versionError{version}
 	}
 	if !available(d) {
-		return errors.New("istiod is not available")
+		return errUnavailable
 	}
-	return nil
+	return istiodServed(ctx, client)
+}
+
+// errUnavailable is an Istio that is installed, and whose istiod nobody can ask now.
+var errUnavailable = errors.New("istiod is not available")
+
+// available reports whether the Deployment's current template has its pods.
+func available(d *appsv1.Deployment) bool {
+	return d.Status.ObservedGeneration >= d.Generation && slices.ContainsFunc(d.Status.Conditions, func(c appsv1.DeploymentCondition) bool {
+		return c.Type == appsv1.DeploymentAvailable && c.Status == corev1.ConditionTrue
+	})
+}
+
+// istiodServed fails unless istiod's Service leads to a pod that is ready: the sidecars and the API server ask for it by that.
+func istiodServed(ctx context.Context, client kubernetes.Interface) error {
+	list, err := client.DiscoveryV1().EndpointSlices(mesh.RootNamespace).List(ctx, metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=" + istiod})
+	if err != nil {
+		return fmt.Errorf("look for the endpoints of istiod: %w", err)
+	}
+	for _, s := range list.Items {
+		for _, e := range s.Endpoints {
+			if e.Conditions.Ready == nil || *e.Conditions.Ready {
+				return nil
+			}
+		}
+	}
+	return fmt.Errorf("%w: its Service leads to no pod that is ready", errUnavailable)
+}
+
+// awaitIstiod waits until istiod is available.
+func awaitIstiod(ctx context.Context, client kubernetes.Interface, within time.Duration) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, within, fmt.Errorf("it took longer than %v", within))
+	defer cancel()
+	deployments := client.AppsV1().Deployments(mesh.RootNamespace)
+	err := await(ctx, deployments, &appsv1.Deployment{}, istiod, func() bool {
+		d, err := deployments.Get(ctx, istiod, metav1.GetOptions{})
+		return err == nil && available(d)
+	})
+	if err == nil {
+		endpoints := client.DiscoveryV1().EndpointSlices(mesh.RootNamespace)
+		err = await(ctx, endpoints, &discoveryv1.EndpointSlice{}, "", func() bool { return istiodServed(ctx, client) == nil })
+	}
+	if err != nil && ctx.Err() != nil {
+		return fmt.Errorf("istiod is not ready: %w", context.Cause(ctx))
+	}
+	return err
 }
 
 // versionError is an Istio of another minor version that somebody else installed.
@@ -97,6 +145,8 @@ func (c *cluster) installIstio(ctx context.Context, client kubernetes.Interface,
 		return err
 	case st.Phase == foreign && errors.As(err, &other):
 		return &Error{"use the cluster " + c.Name, "choose another name, or delete it: kind delete cluster --name " + c.Name, err}
+	case errors.Is(err, errUnavailable) && awaitIstiod(ctx, client, startWithin) == nil: // it was about to be
+		return nil
 	}
 	own := filepath.Join(c.Dir, c.Name+".istio.yaml")
 	if err := os.WriteFile(own, ownValues, 0o600); err != nil {
@@ -109,7 +159,7 @@ func (c *cluster) installIstio(ctx context.Context, client kubernetes.Interface,
 	if err := c.istioctl(ctx, client, args); err != nil {
 		return err
 	}
-	if err := awaitIstiod(ctx, client); err != nil {
+	if err := awaitIstiod(ctx, client, readyWithin); err != nil {
 		return err
 	}
 	patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, installedAnnotation, wanted.mark)

@@ -1,10 +1,10 @@
 // Package kind makes a Kubernetes cluster in Docker with Istio on it, by the programs kind and istioctl, and hands it images.
 //
 // Ensure leads to a cluster that is ready, whatever is there: nothing, a cluster that is, one that was stopped, or one that was left
-// half made by a run that was killed. Its state is in three places, and each says what it can: the state file, written before a
-// cluster is made and after, that the making came to its end; the API, that the nodes and istiod are ready; and an annotation of
-// the namespace istio-system, which Istio was installed to the end. A cluster that somebody else made under the name is used when it
-// is whole, and never deleted.
+// half made by a run that was killed. Its state is in four places, and each says what it can: the state file, written before a
+// cluster is made and after, that the making came to its end; the API, that the nodes and istiod are ready; Docker, since when the
+// nodes run, which tells whether the API means today; and an annotation of the namespace istio-system, which Istio was installed to
+// the end. A cluster that somebody else made under the name is used when it is whole, and never deleted.
 //
 // The kubeconfig is a file of Squall's own. The user's is neither read nor written.
 package kind
@@ -158,6 +158,9 @@ func (c *cluster) whole(ctx context.Context, wanted istio) (kubernetes.Interface
 		err = nodesReady(ctx, client)
 	}
 	if err == nil {
+		err = current(ctx, client)
+	}
+	if err == nil {
 		err = c.istioReady(ctx, client, wanted, st.Phase == foreign)
 	}
 	if err == nil {
@@ -222,7 +225,7 @@ func (c *cluster) nodes(ctx context.Context) (kubernetes.Interface, error) {
 	return c.create(ctx)
 }
 
-// revive starts the nodes that were stopped, writes the kubeconfig anew, and waits for the API and the nodes.
+// revive starts the nodes that were stopped, writes the kubeconfig anew, and waits for the API, the nodes, and what runs on them.
 func (c *cluster) revive(ctx context.Context, nodes []container) (client kubernetes.Interface, err error) {
 	if stopped := slices.DeleteFunc(slices.Clone(nodes), func(n container) bool { return n.Running }); len(stopped) > 0 {
 		args := []string{"start"}
@@ -240,7 +243,10 @@ func (c *cluster) revive(ctx context.Context, nodes []container) (client kuberne
 	if client, err = c.client(); err != nil {
 		return nil, err
 	}
-	return client, c.awaitNodes(ctx, client, startWithin)
+	if err := c.awaitNodes(ctx, client, startWithin); err != nil {
+		return nil, err
+	}
+	return client, c.awaitCurrent(ctx, client)
 }
 
 // create makes a new cluster.

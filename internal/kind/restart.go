@@ -1,0 +1,125 @@
+package kind
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"squall/internal/mesh"
+	"squall/internal/toolchain"
+)
+
+// settleWithin is for all pods to be seen anew. What writes endpoints waits some 20 s for the lease that it held itself before.
+const settleWithin = 2 * time.Minute
+
+// current fails when the API tells of a time before the nodes were started: after a node has come back, the API shows the pods as ready
+// that were so when it went, until the kubelet has started them anew, and endpoints with their addresses from then, for longer still.
+// It looks at the pods that a cluster works by: those of kube-system and of istiod.
+func current(ctx context.Context, client kubernetes.Interface) error {
+	if err := podsCurrent(ctx, client); err != nil {
+		return err
+	}
+	return endpointsCurrent(ctx, client)
+}
+
+func systemNamespaces() []string { return []string{metav1.NamespaceSystem, mesh.RootNamespace} }
+
+func podsCurrent(ctx context.Context, client kubernetes.Interface) error {
+	list, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return fmt.Errorf("look at the nodes: %w", err)
+	}
+	var names []string
+	for _, n := range list.Items {
+		names = append(names, n.Name)
+	}
+	since, err := startTimes(ctx, names)
+	if err != nil {
+		return err
+	}
+	for _, namespace := range systemNamespaces() {
+		pods, err := client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return fmt.Errorf("pods of %s: %w", namespace, err)
+		}
+		for i := range pods.Items {
+			if outlived(&pods.Items[i], since) {
+				return fmt.Errorf("the node %s was started again, and its pod %s/%s was not yet", pods.Items[i].Spec.NodeName, namespace, pods.Items[i].Name)
+			}
+		}
+	}
+	return nil
+}
+
+// outlived reports whether a container is said to run since before its node does. Pods' times have no fractions of a second.
+func outlived(p *corev1.Pod, since map[string]time.Time) bool {
+	started, known := since[p.Spec.NodeName]
+	return known && slices.ContainsFunc(p.Status.ContainerStatuses, func(c corev1.ContainerStatus) bool {
+		return c.State.Running != nil && c.State.Running.StartedAt.Time.Before(started.Truncate(time.Second))
+	})
+}
+
+func endpointsCurrent(ctx context.Context, client kubernetes.Interface) error {
+	for _, namespace := range systemNamespaces() {
+		pods, err := client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return fmt.Errorf("pods of %s: %w", namespace, err)
+		}
+		addresses := map[string][]corev1.PodIP{}
+		for _, p := range pods.Items {
+			addresses[p.Name] = p.Status.PodIPs
+		}
+		list, err := client.DiscoveryV1().EndpointSlices(namespace).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return fmt.Errorf("endpoints of %s: %w", namespace, err)
+		}
+		for i := range list.Items {
+			if pod := moved(&list.Items[i], addresses); pod != "" {
+				return fmt.Errorf("the Service %s/%s leads to an address that the pod %s does not have", namespace, list.Items[i].Labels[discoveryv1.LabelServiceName], pod)
+			}
+		}
+	}
+	return nil
+}
+
+// moved is a pod that the slice has at another address than the pod's own, which are given by its name; empty when there is none.
+func moved(s *discoveryv1.EndpointSlice, own map[string][]corev1.PodIP) string {
+	for _, e := range s.Endpoints {
+		if e.TargetRef == nil || e.TargetRef.Kind != "Pod" {
+			continue
+		}
+		if !slices.ContainsFunc(own[e.TargetRef.Name], func(ip corev1.PodIP) bool { return slices.Contains(e.Addresses, ip.IP) }) {
+			return e.TargetRef.Name
+		}
+	}
+	return ""
+}
+
+// awaitCurrent waits until the API tells of now.
+func (c *cluster) awaitCurrent(ctx context.Context, client kubernetes.Interface) (err error) {
+	if current(ctx, client) == nil {
+		return nil
+	}
+	done := toolchain.Track(c.Progress, c.update("waiting for the pods of "+c.Name+", which was started again (about 30 s)"), nothing)
+	defer func() { done(err) }()
+	ctx, cancel := context.WithTimeoutCause(ctx, settleWithin, fmt.Errorf("it took longer than %v", settleWithin))
+	defer cancel()
+	var last error // of what was asked
+	pods := client.CoreV1().Pods(metav1.NamespaceAll)
+	err = await(ctx, pods, &corev1.Pod{}, "", func() bool { last = podsCurrent(ctx, client); return last == nil })
+	if err == nil {
+		endpoints := client.DiscoveryV1().EndpointSlices(metav1.NamespaceAll)
+		err = await(ctx, endpoints, &discoveryv1.EndpointSlice{}, "", func() bool { last = endpointsCurrent(ctx, client); return last == nil })
+	}
+	if err != nil {
+		return fmt.Errorf("pods of the cluster %s: %w", c.Name, errors.Join(context.Cause(ctx), last))
+	}
+	return nil
+}
