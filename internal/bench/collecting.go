@@ -35,26 +35,33 @@ func collectingFigures(ctx context.Context, root string, tools toolchain.Tools, 
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	var ratios []float64
-	err = collecting(ctx, collect.Options{Run: benchRun, File: filepath.Join(dir, "records.db")}, func(c *collect.Collector) error {
-		ratios, err = collectingRatios(ctx, bedOf{root: root, dir: filepath.Join(dir, "mesh"), scenario: "circuit", port: "8000", tools: tools}, c, o.runs)
+	of := bedOf{root: root, scenario: "circuit", port: "8000", tools: tools}
+	options := collect.Options{Run: benchRun, File: filepath.Join(dir, "records.db")}
+	var sent, logged []float64
+	err = collecting(ctx, options, func(c *collect.Collector) error {
+		of.dir = filepath.Join(dir, "sent")
+		sent, err = sentRatios(ctx, of, c, o.runs)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	logged, err := loggedRatios(ctx, bedOf{root: root, dir: dir, scenario: "circuit", port: "8000", tools: tools}, o.runs)
+	err = collecting(ctx, options, func(c *collect.Collector) error {
+		of.dir = filepath.Join(dir, "logged")
+		logged, err = loggedRatios(ctx, of, c, o.runs)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
 	return []Figure{
-		figure("P99 with records collected meanwhile to without, at half load", "ratio", ratios, 1.05, false),
+		figure("P99 with records collected meanwhile to without, at half load", "ratio", sent, 1.05, false),
 		figure("P99 with records made of access logs to without, at half load", "ratio", logged, 1.05, false),
 	}, nil
 }
 
-// collectingRatios are those of a mesh that sends to the collector.
-func collectingRatios(ctx context.Context, of bedOf, c *collect.Collector, runs int) (out []float64, err error) {
+// sentRatios are those of a mesh that sends to the collector.
+func sentRatios(ctx context.Context, of bedOf, c *collect.Collector, runs int) (out []float64, err error) {
 	s := &switched{}
 	serving, stop := context.WithCancel(ctx)
 	defer stop()
@@ -62,7 +69,7 @@ func collectingRatios(ctx context.Context, of bedOf, c *collect.Collector, runs 
 	of.instruments = func(ctx context.Context, env *local.Mesh) ([]*unstructured.Unstructured, error) {
 		l, objects, err := env.Records(ctx, nil)
 		if err == nil {
-			s.objects = objects
+			s.on = objects
 			go func() { ended <- c.Serve(serving, l) }()
 		}
 		return objects, err
@@ -75,57 +82,67 @@ func collectingRatios(ctx context.Context, of bedOf, c *collect.Collector, runs 
 		stop()
 		err = errors.Join(err, <-ended)
 	}()
-	return s.ratios(ctx, c, runs)
+	return s.ratios(ctx, runs, func(ctx context.Context, _ string, on bool, qps float64) (float64, error) {
+		before := c.Account().Received
+		_, p99, err := s.bed.load(ctx, qps)
+		if err != nil {
+			return 0, err
+		}
+		if _, err := c.Flushed(ctx); err != nil {
+			return 0, err
+		}
+		if came := c.Account().Received > before; came != on {
+			return 0, fmt.Errorf("records came: %t, and it should be the opposite", came)
+		}
+		return p99, nil
+	})
 }
 
-// switched is a mesh whose proxies send records or do not.
+// switched is a mesh whose proxies tell of interface traffic or do not, each by objects that the other state does not have.
 type switched struct {
 	bed     *bed
-	objects []*unstructured.Unstructured
+	on, off []*unstructured.Unstructured
 	times   int
 }
 
-// ratios are of the P99 with records to that without, of n pairs of loads.
-func (s *switched) ratios(ctx context.Context, c *collect.Collector, n int) ([]float64, error) {
+// ratios are of the P99 in the state on to that in the other, of n pairs of loads at half of what the mesh can do. One call of p99 is one
+// load, which has a name of its own.
+func (s *switched) ratios(ctx context.Context, n int, p99 func(ctx context.Context, phase string, on bool, qps float64) (float64, error)) ([]float64, error) {
 	most, _, err := s.bed.load(ctx, 0)
 	if err != nil {
 		return nil, err
 	}
 	var out []float64
 	for i := range n {
-		var p99 [2]float64
+		var pair [2]float64
 		for turn := range 2 {
 			on := (turn + i) % 2 // each is first as often as the other
 			if err := s.turn(ctx, on == 1); err != nil {
 				return nil, err
 			}
-			before := c.Account().Received
-			_, p99[on], err = s.bed.load(ctx, most/2)
-			if err != nil {
-				return nil, err
-			}
-			if _, err := c.Flushed(ctx); err != nil {
-				return nil, err
-			}
-			if came := c.Account().Received > before; came != (on == 1) {
-				return nil, fmt.Errorf("turn %d: records came: %t, and it should be the opposite", 2*i+turn, came)
+			phase := fmt.Sprintf("pair-%d-%d", i, turn)
+			if pair[on], err = p99(ctx, phase, on == 1, most/2); err != nil {
+				return nil, fmt.Errorf("%s: %w", phase, err)
 			}
 		}
-		out = append(out, p99[1]/p99[0])
+		out = append(out, pair[1]/pair[0])
 	}
 	return out, nil
 }
 
-// turn makes the proxies send records, or not, and waits until all of them do.
+// turn brings the proxies to a state, and waits until all of them are in it.
 func (s *switched) turn(ctx context.Context, on bool) error {
-	for _, u := range s.objects {
-		var err error
-		if on {
-			_, err = s.bed.objects.Apply(ctx, u.DeepCopy())
-		} else {
-			err = s.bed.objects.Delete(ctx, mesh.RefOf(u))
+	come, leave := s.off, s.on
+	if on {
+		come, leave = s.on, s.off
+	}
+	for _, u := range leave {
+		if err := s.bed.objects.Delete(ctx, mesh.RefOf(u)); err != nil {
+			return err
 		}
-		if err != nil {
+	}
+	for _, u := range come {
+		if _, err := s.bed.objects.Apply(ctx, u.DeepCopy()); err != nil {
 			return err
 		}
 	}
