@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
@@ -118,8 +119,33 @@ func (c *cluster) awaitCurrent(ctx context.Context, client kubernetes.Interface)
 		endpoints := client.DiscoveryV1().EndpointSlices(metav1.NamespaceAll)
 		err = await(ctx, endpoints, &discoveryv1.EndpointSlice{}, "", func() bool { last = endpointsCurrent(ctx, client); return last == nil })
 	}
+	if err == nil {
+		err = awaitInjection(ctx, client)
+	}
 	if err != nil {
 		return fmt.Errorf("pods of the cluster %s: %w", c.Name, errors.Join(context.Cause(ctx), last))
 	}
 	return nil
+}
+
+// awaitInjection waits until the API server reaches istiod's webhook. Nothing tells when a node's kube-proxy has followed the endpoints, so
+// that a pod with a sidecar is made, and not kept.
+func awaitInjection(ctx context.Context, client kubernetes.Interface) error {
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{GenerateName: "squall-injection-", Labels: map[string]string{"sidecar.istio.io/inject": "true"}},
+		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "app", Image: "none"}}},
+	}
+	tick := time.NewTicker(apiPoll)
+	defer tick.Stop()
+	for {
+		_, err := client.CoreV1().Pods(metav1.NamespaceDefault).Create(ctx, pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		if !apierrors.IsInternalError(err) && ctx.Err() == nil { // that is a webhook that cannot be called; what refuses the pod was reached
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("sidecars cannot be injected: %w", err)
+		case <-tick.C:
+		}
+	}
 }
