@@ -15,12 +15,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/cache"
-	clientwatch "k8s.io/client-go/tools/watch"
 
 	"squall/internal/image"
 	"squall/internal/toolchain"
@@ -265,24 +260,13 @@ func awaitPod(t *testing.T, client kubernetes.Interface, name string, wanted fun
 	ctx, cancel := context.WithTimeout(t.Context(), podWithin)
 	defer cancel()
 	pods := client.CoreV1().Pods("default")
-	only := fields.OneTermEqualSelector("metadata.name", name).String()
-	list := &cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			o.FieldSelector = only
-			return pods.List(ctx, o)
-		},
-		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-			o.FieldSelector = only
-			return pods.Watch(ctx, o)
-		},
-	}
-	var last *corev1.Pod
-	_, err := clientwatch.UntilWithSync(ctx, list, &corev1.Pod{}, nil, func(e watch.Event) (bool, error) {
-		p, ok := e.Object.(*corev1.Pod)
-		if ok {
+	last := &corev1.Pod{}
+	err := await(ctx, pods, &corev1.Pod{}, name, func() bool {
+		p, err := pods.Get(ctx, name, metav1.GetOptions{})
+		if err == nil {
 			last = p
 		}
-		return ok && wanted(p), nil
+		return err == nil && wanted(p)
 	})
 	if err != nil {
 		t.Fatalf("pod %s: %v; it is %+v", name, err, last.Status)
