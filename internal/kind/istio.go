@@ -30,7 +30,6 @@ const (
 	istiod = "istiod"
 	// installedAnnotation of the root namespace says what was installed to the end: istio.mark.
 	installedAnnotation = "squall.dev/istio"
-	pullPoll            = 2 * time.Second
 )
 
 //go:embed istio.yaml
@@ -195,19 +194,15 @@ func (c *cluster) istioctl(ctx context.Context, client kubernetes.Interface, arg
 
 // unpulled waits until an image of the namespace cannot be pulled, or ctx ends, which is no error.
 func unpulled(ctx context.Context, client kubernetes.Interface, namespace string) error {
-	tick := time.NewTicker(pullPoll)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-		failures, err := PullFailures(ctx, client, namespace)
-		if err == nil && len(failures) > 0 {
-			return &PullError{failures}
-		}
+	var failures []PullFailure
+	_ = await(ctx, client.CoreV1().Pods(namespace), &corev1.Pod{}, "", func() bool { // what the API does not tell, istioctl does
+		failures, _ = PullFailures(ctx, client, namespace)
+		return len(failures) > 0
+	})
+	if len(failures) == 0 {
+		return nil
 	}
+	return &PullError{failures}
 }
 
 // istiodVersion is the tag of istiod's image.

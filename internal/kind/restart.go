@@ -22,17 +22,32 @@ const settleWithin = 2 * time.Minute
 
 // current fails when the API tells of a time before the nodes were started: after a node has come back, the API shows the pods as ready
 // that were so when it went, until the kubelet has started them anew, and endpoints with their addresses from then, for longer still.
-// It looks at the pods that a cluster works by: those of kube-system and of istiod.
+// It looks at systemPods.
 func current(ctx context.Context, client kubernetes.Interface) error {
-	if err := podsCurrent(ctx, client); err != nil {
+	pods, err := systemPods(ctx, client)
+	if err != nil {
 		return err
 	}
-	return endpointsCurrent(ctx, client)
+	if err := podsCurrent(ctx, client, pods); err != nil {
+		return err
+	}
+	return endpointsCurrent(ctx, client, pods)
 }
 
-func systemNamespaces() []string { return []string{metav1.NamespaceSystem, mesh.RootNamespace} }
+// systemPods are the pods that a cluster works by, by their namespaces.
+func systemPods(ctx context.Context, client kubernetes.Interface) (map[string][]corev1.Pod, error) {
+	out := map[string][]corev1.Pod{}
+	for _, namespace := range []string{metav1.NamespaceSystem, mesh.RootNamespace} {
+		list, err := client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return nil, fmt.Errorf("pods of %s: %w", namespace, err)
+		}
+		out[namespace] = list.Items
+	}
+	return out, nil
+}
 
-func podsCurrent(ctx context.Context, client kubernetes.Interface) error {
+func podsCurrent(ctx context.Context, client kubernetes.Interface, pods map[string][]corev1.Pod) error {
 	list, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return fmt.Errorf("look at the nodes: %w", err)
@@ -45,14 +60,10 @@ func podsCurrent(ctx context.Context, client kubernetes.Interface) error {
 	if err != nil {
 		return err
 	}
-	for _, namespace := range systemNamespaces() {
-		pods, err := client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{})
-		if err != nil {
-			return fmt.Errorf("pods of %s: %w", namespace, err)
-		}
-		for i := range pods.Items {
-			if outlived(&pods.Items[i], since) {
-				return fmt.Errorf("the node %s was started again, and its pod %s/%s was not yet", pods.Items[i].Spec.NodeName, namespace, pods.Items[i].Name)
+	for namespace, of := range pods {
+		for i := range of {
+			if outlived(&of[i], since) {
+				return fmt.Errorf("the node %s was started again, and its pod %s/%s was not yet", of[i].Spec.NodeName, namespace, of[i].Name)
 			}
 		}
 	}
@@ -67,15 +78,11 @@ func outlived(p *corev1.Pod, since map[string]time.Time) bool {
 	})
 }
 
-func endpointsCurrent(ctx context.Context, client kubernetes.Interface) error {
-	for _, namespace := range systemNamespaces() {
-		pods, err := client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{})
-		if err != nil {
-			return fmt.Errorf("pods of %s: %w", namespace, err)
-		}
+func endpointsCurrent(ctx context.Context, client kubernetes.Interface, pods map[string][]corev1.Pod) error {
+	for namespace, of := range pods {
 		addresses := map[string][]corev1.PodIP{}
-		for _, p := range pods.Items {
-			addresses[p.Name] = p.Status.PodIPs
+		for i := range of {
+			addresses[of[i].Name] = of[i].Status.PodIPs
 		}
 		list, err := client.DiscoveryV1().EndpointSlices(namespace).List(ctx, metav1.ListOptions{})
 		if err != nil {
@@ -113,11 +120,19 @@ func (c *cluster) awaitCurrent(ctx context.Context, client kubernetes.Interface)
 	ctx, cancel := context.WithTimeoutCause(ctx, settleWithin, fmt.Errorf("it took longer than %v", settleWithin))
 	defer cancel()
 	var last error // of what was asked
-	pods := client.CoreV1().Pods(metav1.NamespaceAll)
-	err = await(ctx, pods, &corev1.Pod{}, "", func() bool { last = podsCurrent(ctx, client); return last == nil })
+	err = await(ctx, client.CoreV1().Pods(metav1.NamespaceAll), &corev1.Pod{}, "", func() bool {
+		pods, err := systemPods(ctx, client)
+		if err == nil {
+			err = podsCurrent(ctx, client, pods)
+		}
+		last = err
+		return err == nil
+	})
 	if err == nil {
-		endpoints := client.DiscoveryV1().EndpointSlices(metav1.NamespaceAll)
-		err = await(ctx, endpoints, &discoveryv1.EndpointSlice{}, "", func() bool { last = endpointsCurrent(ctx, client); return last == nil })
+		err = await(ctx, client.DiscoveryV1().EndpointSlices(metav1.NamespaceAll), &discoveryv1.EndpointSlice{}, "", func() bool {
+			last = current(ctx, client)
+			return last == nil
+		})
 	}
 	if err == nil {
 		err = awaitInjection(ctx, client)

@@ -152,35 +152,17 @@ func deploy(t *testing.T, m *kube.Mesh, o *mesh.Objects, namespace string) []rec
 	return proxies
 }
 
+// remove deletes the namespace at the test's end, and waits until it is gone: while a namespace's Services go, what all proxies are
+// configured with changes, and with it what the next test compares.
 func remove(t *testing.T, o *mesh.Objects, namespace string) {
 	t.Helper()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 		defer cancel()
-		if err := removed(ctx, o, mesh.Ref{APIVersion: "v1", Kind: "Namespace", Name: namespace}); err != nil {
+		if err := kube.RemoveNamespace(ctx, o, namespace); err != nil {
 			t.Error(err)
 		}
 	})
-}
-
-// removed deletes an object and waits until it is gone: while a namespace's Services go, what all proxies are configured with changes, and
-// with it what the next test compares.
-func removed(ctx context.Context, o *mesh.Objects, r mesh.Ref) error {
-	if err := o.Delete(ctx, r); err != nil {
-		return err
-	}
-	tick := time.NewTicker(200 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		if u, err := o.Get(ctx, r); err != nil || u == nil {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%s %s is still there: %w", r.Kind, r.Name, ctx.Err())
-		case <-tick.C:
-		}
-	}
 }
 
 // entries keeps captured access logs by pod.
