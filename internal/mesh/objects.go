@@ -128,6 +128,22 @@ func (o *Objects) Try(ctx context.Context, u *unstructured.Unstructured) error {
 	return err
 }
 
+// Create makes an object that is not there; one that is there meanwhile is an error.
+func (o *Objects) Create(ctx context.Context, u *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	r := RefOf(u)
+	c, err := o.resource(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	got, err := again(ctx, o, func() (*unstructured.Unstructured, error) {
+		return c.Create(ctx, u, metav1.CreateOptions{FieldManager: FieldManager, FieldValidation: metav1.FieldValidationStrict})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("create %s: %w", r, err)
+	}
+	return got, nil
+}
+
 func (o *Objects) apply(ctx context.Context, u *unstructured.Unstructured, opts metav1.PatchOptions) (*unstructured.Unstructured, error) {
 	r := RefOf(u)
 	c, err := o.resource(ctx, r)
@@ -156,7 +172,10 @@ func (o *Objects) Restore(ctx context.Context, r Ref, before *unstructured.Unstr
 		return err
 	}
 	if before == nil {
-		_, err := again(ctx, o, func() (any, error) { return nil, c.Delete(ctx, r.Name, metav1.DeleteOptions{}) })
+		background := metav1.DeletePropagationBackground // the API's default leaves the pods of a Job running
+		_, err := again(ctx, o, func() (any, error) {
+			return nil, c.Delete(ctx, r.Name, metav1.DeleteOptions{PropagationPolicy: &background})
+		})
 		if err != nil && !apierrors.IsNotFound(err) {
 			return fmt.Errorf("delete %s: %w", r, err)
 		}
@@ -298,6 +317,11 @@ func number(v any) any {
 		}
 	}
 	return v
+}
+
+// IsNamespace reports whether the object is a namespace.
+func IsNamespace(u *unstructured.Unstructured) bool {
+	return u.GetKind() == "Namespace" && u.GetAPIVersion() == "v1"
 }
 
 // Namespace is a namespace with sidecar injection on.

@@ -42,6 +42,9 @@ func (o *Objects) Free(ctx context.Context, u *unstructured.Unstructured, s Stam
 	if err != nil || live == nil {
 		return err
 	}
+	if err := s.Others(live); err != nil { // also when nothing of it would change: that run deletes it at its end
+		return err
+	}
 	u = u.DeepCopy()
 	s.Put(u, live)
 	after, err := o.pretend(ctx, u)
@@ -52,7 +55,7 @@ func (o *Objects) Free(ctx context.Context, u *unstructured.Unstructured, s Stam
 	if len(changed) == 0 {
 		return nil
 	}
-	claims := claimsOn(live, s, changed)
+	claims := claimsOn(live, changed)
 	var conflict apierrors.APIStatus
 	if err := o.Try(ctx, u); errors.As(err, &conflict) && apierrors.IsConflict(err) {
 		claims = append(claims, conflicts(conflict.Status())...)
@@ -71,16 +74,25 @@ func (o *Objects) pretend(ctx context.Context, u *unstructured.Unstructured) (*u
 	return o.apply(ctx, u, metav1.PatchOptions{Force: &force, DryRun: []string{metav1.DryRunAll}})
 }
 
+// Others is an *OwnedError when another run holds the object.
+func (s Stamp) Others(live *unstructured.Unstructured) error {
+	id := live.GetLabels()[RunIDLabel]
+	if id == "" || id == s.Label() {
+		return nil
+	}
+	return &OwnedError{Ref: RefOf(live), Claims: []Claim{{
+		Who: "run " + id, Why: "until " + live.GetAnnotations()[ExpiresAnnotation], Fields: []string{"all"},
+		Fix: "wait for its end; when it was killed 'squall rollback' ends it, or 'squall rollback --expired' after that time",
+	}}}
+}
+
 // claimsOn are those on the whole object.
-func claimsOn(live *unstructured.Unstructured, s Stamp, changed []string) []Claim {
+func claimsOn(live *unstructured.Unstructured, changed []string) []Claim {
 	var out []Claim
 	add := func(who, why, fix string) {
 		out = append(out, Claim{Who: who, Why: why, Fields: Few(changed), Fix: fix})
 	}
 	l, a := live.GetLabels(), live.GetAnnotations()
-	if id := l[RunIDLabel]; id != "" && id != s.Label() {
-		add("run "+id, "until "+a[ExpiresAnnotation], "wait for its end; when it was killed 'squall rollback' ends it, or 'squall rollback --expired' after that time")
-	}
 	for _, r := range live.GetOwnerReferences() {
 		if r.Controller != nil && *r.Controller {
 			who := r.Kind + " " + r.Name

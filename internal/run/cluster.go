@@ -64,6 +64,7 @@ type notes struct {
 // Begin is called before anything is changed.
 func (n notes) Begin(ctx context.Context, o *mesh.Objects) error {
 	namespace := n.Plan.Scenario.Spec.Namespace
+	n.journal.Run = n.shared.Stamp().Label()
 	n.mirror = &mirror{objects: o, stamp: n.shared.Stamp(), namespace: namespace}
 	if n.Options.Cluster == nil {
 		return nil

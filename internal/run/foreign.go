@@ -68,7 +68,7 @@ func (e Entry) left() *unstructured.Unstructured {
 func (e Entry) foreign(live *unstructured.Unstructured, made bool) error {
 	before, left := e.object(), e.left()
 	switch {
-	case made && (live == nil || left == nil):
+	case made && live == nil:
 		return nil
 	case made:
 		return e.taken(live)
@@ -87,9 +87,13 @@ func (e Entry) foreign(live *unstructured.Unstructured, made bool) error {
 	return nil
 }
 
-// taken is a *ForeignError when an object that the run made has become somebody else's.
+// taken is a *ForeignError when an object that the run made, or was about to make, is somebody else's. What the run left is not known of a
+// fixture, nor when the run was killed between a change and its note: then the run's label tells.
 func (e Entry) taken(live *unstructured.Unstructured) error {
 	left := e.left()
+	if left == nil {
+		left = &unstructured.Unstructured{}
+	}
 	if left.GetUID() != "" && left.GetUID() != live.GetUID() {
 		return &ForeignError{e.Ref, "somebody deleted it and made it anew"}
 	}
@@ -99,7 +103,14 @@ func (e Entry) taken(live *unstructured.Unstructured) error {
 	if mesh.MadeBySquall(left) && !mesh.MadeBySquall(live) {
 		return &ForeignError{e.Ref, fmt.Sprintf("%s took the label %s from it", others(left, live), mesh.ManagedByLabel)}
 	}
-	return nil
+	switch run := live.GetLabels()[mesh.RunIDLabel]; {
+	case e.Run == "" || run == e.Run:
+		return nil
+	case run == "":
+		return &ForeignError{e.Ref, fmt.Sprintf("it has no label %s: somebody made it, or made it anew", mesh.RunIDLabel)}
+	default:
+		return &ForeignError{e.Ref, "the run " + run + " has it now"}
+	}
 }
 
 // changed are the fields that others have changed since, but for labels and annotations that they added, and for the replicas that an

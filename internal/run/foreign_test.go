@@ -233,3 +233,44 @@ func TestForeignWithoutNote(t *testing.T) {
 		})
 	}
 }
+
+// Of a fixture, and of a change that a run was killed before, it is not known what the run made: the run's label tells whose it is.
+func TestForeignByLabel(t *testing.T) {
+	yes := true
+	for name, c := range map[string]struct {
+		made  func(*unstructured.Unstructured) // what is there when the run is rolled back; nil is nothing
+		stays string                           // why, "" is that it does not
+	}{
+		"never made":  {},
+		"of this run": {made: func(u *unstructured.Unstructured) { mesh.Stamp{RunID: "circuit-1"}.Put(u, nil) }},
+		"somebody's":  {made: func(*unstructured.Unstructured) {}, stays: "somebody made it"},
+		"of another run": {made: func(u *unstructured.Unstructured) { mesh.Stamp{RunID: "other-2"}.Put(u, nil) },
+			stays: "the run other-2 has it now"},
+		"adopted": {made: func(u *unstructured.Unstructured) {
+			mesh.Stamp{RunID: "circuit-1"}.Put(u, nil)
+			u.SetOwnerReferences([]metav1.OwnerReference{{APIVersion: "flagger.app/v1beta1", Kind: "Canary", Name: "shop", UID: "1", Controller: &yes}})
+		}, stays: "Canary shop controls it"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newAPI(t)
+			path := filepath.Join(t.TempDir(), "journal.ndjson")
+			j := journalAt(t, path)
+			j.Run = "circuit-1"
+			u := configMap("made", "1")
+			if err := j.Add(fixturesPhase, "fixture", mesh.RefOf(u), nil); err != nil {
+				t.Fatal(err)
+			}
+			if c.made != nil {
+				c.made(u)
+				a.apply(u)
+			}
+			err := journalAt(t, path).Undo(t.Context(), a.Objects, All)
+			if c.stays == "" && err != nil || c.stays != "" && (err == nil || !strings.Contains(err.Error(), c.stays)) {
+				t.Error(err)
+			}
+			if (a.value("made") != "") != (c.stays != "") {
+				t.Errorf("it is %q", a.value("made"))
+			}
+		})
+	}
+}

@@ -26,6 +26,8 @@ type Entry struct {
 	Ref   mesh.Ref `json:"ref"`
 	// Before is the exact object to restore; null is "there was none".
 	Before map[string]any `json:"before"`
+	// Run is the label that the change gives an object that it makes, "" where objects get none.
+	Run string `json:"run,omitempty"`
 	// Deed is what was done in place of a change, nil for a change.
 	Deed *Deed `json:"deed,omitempty"`
 	// Left is what the change made of the object, nil when it is not known.
@@ -48,6 +50,8 @@ type Journal struct {
 	Holder mesh.Holder
 	// Flow asks the flow control of services; nil where only services outside of the mesh can be asked.
 	Flow Flow
+	// Run is the label that objects get which the run makes, "" on a mesh that ends with it.
+	Run string
 	// Foreign is what an undo does with objects that others have changed since.
 	Foreign Decision
 	kept    map[identity]bool // that were decided to be kept
@@ -132,6 +136,8 @@ func (j *Journal) Add(phase, step string, ref mesh.Ref, before *unstructured.Uns
 	e := Entry{Seq: j.seq + 1, Phase: phase, Step: step, Ref: ref}
 	if before != nil {
 		e.Before = before.Object
+	} else {
+		e.Run = j.Run
 	}
 	if err := j.write(e); err != nil {
 		return fmt.Errorf("journal: the undo of %s could not be noted, so nothing was changed: %w", ref, err)

@@ -38,8 +38,8 @@ func Deploy(ctx context.Context, env mesh.Env, p *plan.Plan, with With) (*mesh.O
 			return objects, nil, err
 		}
 	}
-	for _, ns := range p.Namespaces {
-		if err := d.apply(ctx, mesh.Namespace(ns), true); err != nil {
+	for _, ns := range namespaces(p) {
+		if err := d.makeNamespace(ctx, ns); err != nil {
 			return objects, nil, err
 		}
 	}
@@ -60,7 +60,7 @@ func Deploy(ctx context.Context, env mesh.Env, p *plan.Plan, with With) (*mesh.O
 		fixtures = slices.Concat(more, fixtures)
 	}
 	for _, o := range fixtures {
-		if err := d.apply(ctx, o, false); err != nil {
+		if err := d.apply(ctx, o); err != nil {
 			return objects, nil, fmt.Errorf("fixtures: %w", err)
 		}
 	}
@@ -68,14 +68,15 @@ func Deploy(ctx context.Context, env mesh.Env, p *plan.Plan, with With) (*mesh.O
 	return objects, proxies, err
 }
 
-// prepare is what is deployed: the fixtures, and on a cluster that is shared before them what makes proxies readable.
+// prepare is what is deployed in namespaces: the fixtures, and on a cluster that is shared before them what makes proxies readable.
 func prepare(env mesh.Env, p *plan.Plan) ([]*unstructured.Unstructured, error) {
+	fixtures := slices.DeleteFunc(slices.Clone(p.Fixtures), mesh.IsNamespace)
 	shared, ok := env.(mesh.Shared)
 	if !ok {
-		return p.Fixtures, nil
+		return fixtures, nil
 	}
 	out := shared.Instruments(p.ProxyNamespaces())
-	for _, o := range p.Fixtures {
+	for _, o := range fixtures {
 		o = o.DeepCopy()
 		if err := shared.Prepare(o); err != nil {
 			return nil, fmt.Errorf("fixtures: %s: %w", mesh.RefOf(o), err)
@@ -107,24 +108,35 @@ type Noter interface {
 	Note(ctx context.Context, r mesh.Ref, before *unstructured.Unstructured) error
 }
 
-// apply applies an object. One that may stay is left as it is where it is there already.
-func (d *deployment) apply(ctx context.Context, u *unstructured.Unstructured, mayStay bool) error {
-	if d.note != nil || mayStay {
+// apply applies an object.
+func (d *deployment) apply(ctx context.Context, u *unstructured.Unstructured) error {
+	if d.note != nil {
 		before, err := d.objects.Get(ctx, mesh.RefOf(u))
-		if err != nil || before != nil && mayStay {
+		if err != nil {
 			return err
 		}
-		if d.shared != nil && !d.shared.Keeps(mesh.RefOf(u)) {
-			d.shared.Stamp().Put(u, before)
-		}
-		if d.note != nil {
-			if err := d.note.Note(ctx, mesh.RefOf(u), before); err != nil {
-				return err
-			}
+		if err := d.announce(ctx, u, before); err != nil {
+			return err
 		}
 	}
 	_, err := d.objects.Apply(ctx, u)
 	return err
+}
+
+// announce stamps an object that is going to be applied, and notes its undo. One that has become another run's meanwhile is refused.
+func (d *deployment) announce(ctx context.Context, u, before *unstructured.Unstructured) error {
+	if d.shared != nil && !d.shared.Keeps(mesh.RefOf(u)) {
+		if before != nil {
+			if err := d.shared.Stamp().Others(before); err != nil {
+				return err
+			}
+		}
+		d.shared.Stamp().Put(u, before)
+	}
+	if d.note == nil {
+		return nil
+	}
+	return d.note.Note(ctx, mesh.RefOf(u), before)
 }
 
 // patience is how long workloads may take to be ready: as long as the longest deadline that a Deployment of the fixtures gives itself.

@@ -40,20 +40,10 @@ func (d *deployment) unowned(ctx context.Context, env mesh.Env, p *plan.Plan) er
 			errs = append(errs, d.objects.Free(ctx, u, d.shared.Stamp()))
 		}
 	}
-	for _, name := range p.Namespaces {
-		errs = append(errs, d.ownNamespace(ctx, name))
+	for _, ns := range namespaces(p) {
+		errs = append(errs, d.ownNamespace(ctx, ns))
 	}
 	return errors.Join(errs...)
-}
-
-// ownNamespace is an error when another run has made the namespace, and will delete it.
-func (d *deployment) ownNamespace(ctx context.Context, name string) error {
-	live, err := d.objects.Get(ctx, mesh.RefOf(mesh.Namespace(name)))
-	if err != nil || live == nil || live.GetDeletionTimestamp() != nil || !mesh.MadeBySquall(live) {
-		return err
-	}
-	return fmt.Errorf("the namespace %s is that of run %s, until %s: wait for its end; when it was killed 'squall rollback' ends it",
-		name, live.GetLabels()[mesh.RunIDLabel], live.GetAnnotations()[mesh.ExpiresAnnotation])
 }
 
 // may asks the API whether a change can be made, and changes nothing.
