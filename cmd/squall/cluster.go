@@ -78,7 +78,7 @@ func (f *clusterFlags) add(c *cobra.Command) {
 	fs := c.Flags()
 	fs.BoolVarP(&f.yes, "yes", "y", false, "run on a cluster that does not look like a test cluster")
 	fs.StringArrayVar(&f.allow, "allow-namespace", nil, "a `PATTERN` of namespaces that runs on a cluster may touch, such as team-*; a protected one by its name alone")
-	fs.BoolVar(&f.clusterScoped, "allow-cluster-scoped", false, "allow objects that are in no namespace")
+	fs.BoolVar(&f.clusterScoped, "allow-cluster-scoped", false, "allow objects that are in no namespace, and rules for hosts of all namespaces")
 	fs.StringArrayVar(&f.protect, "protect-context", nil, "a `PATTERN` of contexts and servers that nothing runs on, also not with --yes")
 	fs.DurationVar(&f.ttl, "ttl", 0, "`TIME` after which a run counts as dead, for 'squall rollback --expired' (default its timeout and 10m)")
 }

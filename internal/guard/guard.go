@@ -23,7 +23,7 @@ type Policy struct {
 	Test []string
 	// Yes allows a context that does not look like that of a test cluster.
 	Yes bool
-	// ClusterScoped allows objects that are in no namespace.
+	// ClusterScoped allows objects that are in no namespace, and rules for hosts of all namespaces.
 	ClusterScoped bool
 }
 
@@ -113,7 +113,7 @@ func (p Policy) namespaces(in Intent) []Reason {
 		switch {
 		case ns == "":
 			if !p.ClusterScoped {
-				out = append(out, Reason{"objects that are in no namespace are for the whole cluster", "--allow-cluster-scoped allows them"})
+				out = append(out, Reason{"objects in no namespace, and rules for hosts of all namespaces, are for the whole cluster", "--allow-cluster-scoped allows them"})
 			}
 		case matching(protectedNamespaces(), ns) != "":
 			if !slices.Contains(p.Namespaces, ns) {

@@ -65,6 +65,7 @@ func TestNamespaces(t *testing.T) {
 		rule    = "{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: a, namespace: squall}, spec: {hosts: [%]}}"
 		role    = "{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {name: a}}"
 		route   = "{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: a, namespace: squall}, spec: {parentRefs: [{name: g%}]}}"
+		bound   = "{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: a, namespace: squall}, spec: {hosts: [shop.example.com], gateways: [%]}}"
 		space   = "{apiVersion: v1, kind: Namespace, metadata: {name: %}}"
 	)
 	for name, c := range map[string]struct {
@@ -91,6 +92,14 @@ func TestNamespaces(t *testing.T) {
 		"a route without a place":    {text: route},
 		"a route at another's":       {text: route, with: ", namespace: shop", want: "in shop: HTTPRoute squall/a (attached there)"},
 		"a host outside":             {text: rule, with: "www.example.com"},
+		"for hosts of all":           {text: rule, with: "'*.svc.cluster.local'", want: "in the whole cluster: VirtualService squall/a (calls of *.svc.cluster.local)"},
+		"by the shortest name":       {text: rule, with: "'*.local'", want: "--allow-cluster-scoped"},
+		"for hosts of all, here":     {text: rule, with: "'*.local'], exportTo: [.", want: ""},
+		"exported to another":        {text: rule, with: "'*.local'], exportTo: [., shop", want: "--allow-cluster-scoped"},
+		"for hosts of its own":       {text: rule, with: "'*.squall.svc.cluster.local'"},
+		"for any host at a gateway":  {text: strings.Replace(bound, "shop.example.com", "'*'", 1), with: "public"},
+		"at a gateway of its own":    {text: bound, with: "mesh, public, ./public, squall/public"},
+		"at another's gateway":       {text: bound, with: "mesh, shop/public", want: "in shop: VirtualService squall/a (attached there)"},
 		"for the whole cluster":      {text: role, want: "--allow-cluster-scoped"},
 		"which is allowed":           {policy: guard.Policy{ClusterScoped: true}, text: role},
 		"a namespace":                {text: space, with: "shop", want: "shop is not one of the run's own"},

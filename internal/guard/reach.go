@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -16,18 +17,36 @@ func Touches(u *unstructured.Unstructured, why string) []Touch {
 		first.Namespace = ref.Name
 	}
 	out := []Touch{first}
+	also := func(namespace, text string) {
+		out = append(out, Touch{Namespace: namespace, Object: ref, Why: strings.TrimPrefix(why+", "+text, ", ")})
+	}
 	for _, h := range hosts(u) {
-		if ns := namespaceOf(h); ns != "" && ns != ref.Namespace {
-			text := "calls of " + h
-			if why != "" {
-				text = why + ", " + text
-			}
-			out = append(out, Touch{Namespace: ns, Object: ref, Why: text})
+		ns := namespaceOf(h)
+		switch {
+		case ns != "" && ns != ref.Namespace:
+			also(ns, "calls of "+h)
+		case ns == "" && ofAllNamespaces(h) && inMesh(u):
+			also("", "calls of "+h)
 		}
 	}
-	for _, ns := range parents(u) {
+	for _, ns := range slices.Concat(parents(u), gateways(u)) {
 		if ns != ref.Namespace {
-			out = append(out, Touch{Namespace: ns, Object: ref, Why: strings.TrimPrefix(why+", attached there", ", ")})
+			also(ns, "attached there")
+		}
+	}
+	return out
+}
+
+// gateways are the namespaces of the Istio gateways that a VirtualService is bound to.
+func gateways(u *unstructured.Unstructured) []string {
+	if !strings.HasSuffix(u.GroupVersionKind().Group, "networking.istio.io") || u.GetKind() != "VirtualService" {
+		return nil
+	}
+	var out []string
+	list, _, _ := unstructured.NestedStringSlice(u.Object, "spec", "gateways") // the API refuses another type
+	for _, g := range list {
+		if ns, _, ok := strings.Cut(g, "/"); ok && ns != "." {
+			out = append(out, ns)
 		}
 	}
 	return out
@@ -65,7 +84,20 @@ func hosts(u *unstructured.Unstructured) []string {
 	return nil
 }
 
-// namespaceOf is the namespace that a host names, "" when it names none. *.local is that of every namespace.
+// ofAllNamespaces reports whether a host is that of services of every namespace, such as *.local or *.svc.cluster.local.
+func ofAllNamespaces(host string) bool {
+	return host == "*" || strings.HasPrefix(host, "*.") && strings.HasSuffix("svc.cluster.local", strings.TrimPrefix(host, "*."))
+}
+
+// inMesh reports whether a rule is for callers of other namespaces in the mesh: it is not kept to its own, nor to gateways.
+func inMesh(u *unstructured.Unstructured) bool {
+	to, _, _ := unstructured.NestedStringSlice(u.Object, "spec", "exportTo")
+	at, _, _ := unstructured.NestedStringSlice(u.Object, "spec", "gateways") // the API refuses another type of both
+	here := len(to) > 0 && !slices.ContainsFunc(to, func(ns string) bool { return ns != "." && ns != u.GetNamespace() })
+	return !here && (len(at) == 0 || slices.Contains(at, "mesh"))
+}
+
+// namespaceOf is the namespace that a host names, "" when it names none.
 func namespaceOf(host string) string {
 	parts := strings.Split(host, ".")
 	if len(parts) >= 3 && parts[2] == "svc" {

@@ -97,6 +97,9 @@ func (o *Objects) resource(ctx context.Context, r Ref) (dynamic.ResourceInterfac
 	if m.Scope.Name() == meta.RESTScopeNameNamespace {
 		return o.dynamic.Resource(m.Resource).Namespace(r.Namespace), nil
 	}
+	if r.Namespace != "" { // the API would clear it, and what was allowed for a namespace would be for the whole cluster
+		return nil, fmt.Errorf("%s: the API has %s in no namespace, for the whole cluster: leave it out", r, m.Resource.GroupResource())
+	}
 	return o.dynamic.Resource(m.Resource), nil
 }
 

@@ -20,14 +20,6 @@ type manifest struct {
 	source scenario.ManifestObject
 }
 
-// clusterScoped are the kinds that live in no namespace.
-func clusterScoped(kind string) bool {
-	return slices.Contains([]string{
-		"Namespace", "Node", "PersistentVolume", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "StorageClass",
-		"GatewayClass", "IngressClass", "PriorityClass", "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration",
-	}, kind)
-}
-
 // order is in which order kinds are applied: what others need comes first.
 func order(kind string) int {
 	for i, kinds := range [][]string{
@@ -70,7 +62,7 @@ func loadFixtures(s *scenario.Scenario, dir string) ([]manifest, error) {
 
 func newManifest(o scenario.ManifestObject, namespace string) manifest {
 	u := &unstructured.Unstructured{Object: o.Object}
-	if u.GetNamespace() == "" && !clusterScoped(u.GetKind()) {
+	if u.GetNamespace() == "" && !scenario.ClusterScoped(u.GetKind()) {
 		u.SetNamespace(namespace)
 	}
 	return manifest{object: u, source: o}

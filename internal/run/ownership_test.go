@@ -170,3 +170,17 @@ func connectionsOf(u *unstructured.Unstructured) int64 {
 	n, _, _ := unstructured.NestedInt64(u.Object, "spec", "trafficPolicy", "connectionPool", "tcp", "maxConnections")
 	return n
 }
+
+// An object that would be for the whole cluster is refused where it was taken for one of a namespace: by that it was judged.
+func TestClusterScopedInANamespace(t *testing.T) {
+	a := newAPI(t)
+	u := mesh.Namespace("shop")
+	u.SetNamespace("squall")
+	_, err := a.Apply(t.Context(), u)
+	if err == nil || !strings.Contains(err.Error(), "Namespace squall/shop: the API has namespaces in no namespace, for the whole cluster") {
+		t.Error(err)
+	}
+	if now, err := a.Get(t.Context(), mesh.RefOf(mesh.Namespace("shop"))); now != nil || err != nil {
+		t.Errorf("it is there: %v, %v", now, err)
+	}
+}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -84,7 +83,7 @@ func (c *compiler) manifestObject(src source) {
 			return
 		}
 	}
-	if u.GetNamespace() == "" && !isClusterScoped(gvk.Kind) {
+	if u.GetNamespace() == "" && !scenario.ClusterScoped(gvk.Kind) {
 		u.SetNamespace(c.opts.Namespace)
 	}
 	if change, ok := c.changes[keyOf(u)]; ok {
@@ -135,11 +134,4 @@ func (c *compiler) manifestHost(u *unstructured.Unstructured) string {
 		return ""
 	}
 	return h.FQDN
-}
-
-func isClusterScoped(kind string) bool {
-	return slices.Contains([]string{
-		"Namespace", "Node", "PersistentVolume", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "StorageClass",
-		"GatewayClass", "IngressClass", "PriorityClass", "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration",
-	}, kind)
 }

@@ -24,7 +24,7 @@ func proveManifest(c *compiler, s scenario.Step) []Proof {
 	var out []Proof
 	for _, src := range sources {
 		u := &unstructured.Unstructured{Object: src.object}
-		if u.GetNamespace() == "" && !isClusterScoped(u.GetKind()) {
+		if u.GetNamespace() == "" && !scenario.ClusterScoped(u.GetKind()) {
 			u = u.DeepCopy()
 			u.SetNamespace(c.opts.Namespace)
 		}
