@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"reflect"
 	"sync/atomic"
 	"time"
@@ -38,7 +39,10 @@ const restorePause = 20 * time.Millisecond
 
 // NewObjects makes the clients for cfg. Nothing is sent yet.
 func NewObjects(cfg *rest.Config) (*Objects, error) {
-	kube, err := kubernetes.NewForConfig(cfg)
+	o := &Objects{}
+	retrying := rest.CopyConfig(cfg)
+	retrying.Wrap(func(next http.RoundTripper) http.RoundTripper { return retrier{next, o} })
+	kube, err := kubernetes.NewForConfig(retrying)
 	if err != nil {
 		return nil, fmt.Errorf("kubernetes client: %w", err)
 	}
@@ -50,10 +54,9 @@ func NewObjects(cfg *rest.Config) (*Objects, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kubernetes discovery client: %w", err)
 	}
-	return &Objects{
-		Kube: kube, dynamic: dyn,
-		mapper: restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(disco)),
-	}, nil
+	o.Kube, o.dynamic = kube, dyn
+	o.mapper = restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(disco))
+	return o, nil
 }
 
 // Ref names one object.

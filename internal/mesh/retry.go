@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -62,6 +63,23 @@ func again[T any](ctx context.Context, o *Objects, try func() (T, error)) (T, er
 		pause = min(2*pause, retryMost)
 	}
 }
+
+// retrier makes requests that only read again, as again does: lists, watches and logs of typed clients. Where a connection ends in the middle
+// of an answer, who reads it asks anew.
+type retrier struct {
+	next http.RoundTripper
+	o    *Objects
+}
+
+func (r retrier) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.Method != http.MethodGet {
+		return r.next.RoundTrip(req)
+	}
+	return again(req.Context(), r.o, func() (*http.Response, error) { return r.next.RoundTrip(req) }) //nolint:bodyclose // who asked closes it
+}
+
+// WrappedRoundTripper is what the requests go through.
+func (r retrier) WrappedRoundTripper() http.RoundTripper { return r.next }
 
 // Pause returns after d, or with the cause when ctx ends before. It is for the time between two tries of what cannot tell when to try again.
 func Pause(ctx context.Context, d time.Duration) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/http"
 	"net/url"
 	"testing"
 	"testing/synctest"
@@ -67,6 +68,44 @@ func TestAgain(t *testing.T) {
 				if c.gone && c.limit == 0 { // the next request does not wait as long
 					if _, err := again(ctx, o, func() (int, error) { return 0, refused }); !errors.Is(err, refused) || time.Since(start) != took {
 						t.Errorf("%v after %s", err, time.Since(start))
+					}
+				}
+			})
+		})
+	}
+}
+
+// refusing is an API server that is away for some requests.
+type refusing struct{ tries, away int }
+
+func (r *refusing) RoundTrip(*http.Request) (*http.Response, error) {
+	if r.tries++; r.tries <= r.away {
+		return nil, &net.OpError{Op: "dial", Err: errors.New("connection refused")}
+	}
+	return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
+}
+
+// What only reads is asked again while the API server is away; what changes something is not, as it may have been done.
+func TestReadsAreTriedAgain(t *testing.T) {
+	for method, c := range map[string]struct {
+		away, tries int
+		ok          bool
+	}{"GET": {2, 3, true}, "DELETE": {2, 1, false}, "POST": {1, 1, false}} {
+		t.Run(method, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o, api := &Objects{}, &refusing{away: c.away}
+				o.reached.Store(true)
+				req, err := http.NewRequestWithContext(t.Context(), method, "https://x/api/v1/pods", nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				resp, err := retrier{api, o}.RoundTrip(req)
+				if (err == nil) != c.ok || api.tries != c.tries {
+					t.Errorf("%d tries: %v", api.tries, err)
+				}
+				if err == nil {
+					if err := resp.Body.Close(); err != nil {
+						t.Error(err)
 					}
 				}
 			})

@@ -59,7 +59,7 @@ func (m *Mesh) see(live context.Context, o any, before bool) {
 		m.known = make(chan struct{})
 	}
 	for name, n := range restarts {
-		if was, ok := had.restarts[name]; ok && n > was && had.served && p.DeletionTimestamp == nil {
+		if was, ok := had.restarts[name]; ok && n > was && had.served && p.DeletionTimestamp == nil && m.concerns(p) {
 			m.fail(fmt.Errorf("container %s of pod %s was started again: %s", name, had.key, endOf(p, name)))
 		}
 	}
@@ -75,6 +75,15 @@ func (m *Mesh) see(live context.Context, o any, before bool) {
 			m.fail(err)
 		}
 	})
+}
+
+// concerns says whether the run stands on the pod. Of those in Istio's root namespace it is istiod, and the ingress gateway where it is the
+// run's; others, such as a dashboard, may come and go.
+func (m *Mesh) concerns(p *corev1.Pod) bool {
+	if p.Namespace != mesh.RootNamespace || p.Labels["app"] == "istiod" {
+		return true
+	}
+	return slices.Contains(m.opts.Namespaces, p.Namespace) && instrumented(p)
 }
 
 // instrumented says whether Squall's filters are for the pod: in the root namespace for those of the ingress gateway alone.
