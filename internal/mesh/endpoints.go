@@ -4,7 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sort"
+	"net"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -71,18 +72,18 @@ func readyPods(pods []corev1.Pod) (n int) {
 }
 
 // mostAddresses is how many ready addresses there are of the kind of address of which there are most: a pod may have one of each kind.
-func mostAddresses(slices []discoveryv1.EndpointSlice) (most int) {
+func mostAddresses(list []discoveryv1.EndpointSlice) (most int) {
 	byKind := map[discoveryv1.AddressType]int{}
-	for i, s := range slices {
-		byKind[s.AddressType] += len(readyAddresses(slices[i : i+1]))
+	for i, s := range list {
+		byKind[s.AddressType] += len(readyAddresses(list[i : i+1]))
 		most = max(most, byKind[s.AddressType])
 	}
 	return most
 }
 
 // readyAddresses are the addresses of the ready endpoints.
-func readyAddresses(slices []discoveryv1.EndpointSlice) (out []string) {
-	for _, s := range slices {
+func readyAddresses(list []discoveryv1.EndpointSlice) (out []string) {
+	for _, s := range list {
 		for _, e := range s.Endpoints {
 			if serves(e) {
 				out = append(out, e.Addresses...)
@@ -102,11 +103,7 @@ func AwaitEndpoints(ctx context.Context, env Env, o *Objects, proxies []record.P
 	if err != nil {
 		return fmt.Errorf("endpoints of %s: %w", namespace, err)
 	}
-	want := map[string][]string{} // by service, the addresses
-	for i, s := range list.Items {
-		service := s.Labels[discoveryv1.LabelServiceName]
-		want[service] = append(want[service], readyAddresses(list.Items[i:i+1])...)
-	}
+	want := wantedEndpoints(list.Items)
 	for _, p := range proxies {
 		err := poll(ctx, pollEvery, func() (bool, error, error) {
 			have, err := Endpoints(ctx, env, p.Pod)
@@ -126,23 +123,69 @@ func AwaitEndpoints(ctx context.Context, env Env, o *Objects, proxies []record.P
 	return nil
 }
 
-func missingEndpoints(have, want map[string][]string, namespace string) error {
+// addresses are those of a service's ready endpoints, by their kind: a pod may have one of each.
+type addresses map[discoveryv1.AddressType][]string
+
+// wantedEndpoints are the addresses of the services.
+func wantedEndpoints(list []discoveryv1.EndpointSlice) map[string]addresses {
+	out := map[string]addresses{}
+	for i, s := range list {
+		service := s.Labels[discoveryv1.LabelServiceName]
+		if out[service] == nil {
+			out[service] = addresses{}
+		}
+		out[service][s.AddressType] = append(out[service][s.AddressType], readyAddresses(list[i:i+1])...)
+	}
+	return out
+}
+
+// are reports whether a proxy's addresses are those of one kind, of which there are as many as of any, or those of all.
+func (a addresses) are(ips []string) bool {
+	most := 0
+	var all []string
+	for _, of := range a {
+		most = max(most, len(of))
+		all = append(all, of...)
+	}
+	for _, of := range a {
+		if len(of) == most && sameSet(of, ips) {
+			return true
+		}
+	}
+	return sameSet(all, ips)
+}
+
+func sameSet(a, b []string) bool {
+	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
+}
+
+func (a addresses) String() string {
+	var all []string
+	for _, of := range a {
+		all = append(all, of...)
+	}
+	slices.Sort(all)
+	return strings.Join(all, " ")
+}
+
+func missingEndpoints(have map[string][]string, want map[string]addresses, namespace string) error {
 	var errs []error
-	for service, addresses := range want {
+	for service, of := range want {
 		suffix := "||" + service + "." + namespace + ".svc."
-		sort.Strings(addresses)
 		for cluster, hosts := range have {
 			if !strings.Contains(cluster, suffix) || !strings.HasPrefix(cluster, "outbound|") {
 				continue
 			}
 			var ips []string
 			for _, h := range hosts {
-				ip, _, _ := strings.Cut(h, ":")
+				ip, _, err := net.SplitHostPort(h)
+				if err != nil {
+					return fmt.Errorf("%s: %w", cluster, err)
+				}
 				ips = append(ips, ip)
 			}
-			sort.Strings(ips)
-			if strings.Join(ips, ",") != strings.Join(addresses, ",") {
-				errs = append(errs, fmt.Errorf("%s has the endpoints [%s], not [%s]", cluster, strings.Join(ips, " "), strings.Join(addresses, " ")))
+			if !of.are(ips) {
+				errs = append(errs, fmt.Errorf("%s has the endpoints [%s], not [%s]", cluster, strings.Join(ips, " "), of))
 			}
 		}
 	}

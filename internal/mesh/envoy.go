@@ -7,8 +7,10 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/url"
 	"sort"
+	"strconv"
 	"strings"
 
 	"squall/internal/record"
@@ -248,7 +250,8 @@ func (c *Config) Differs(o *Config) []string {
 	return out
 }
 
-// Endpoints lists, by cluster, the addresses (ip:port) that a proxy would send requests to.
+// Endpoints lists, by cluster, the addresses (ip:port, [ip]:port) that a proxy would send requests to. A cluster whose endpoints istiod tells is
+// there also when it has none.
 func Endpoints(ctx context.Context, env Env, pod string) (map[string][]string, error) {
 	body, err := env.Admin(ctx, pod, "GET", "/clusters?format=json&"+url.Values{"filter": {"outbound"}}.Encode())
 	if err != nil {
@@ -257,6 +260,7 @@ func Endpoints(ctx context.Context, env Env, pod string) (map[string][]string, e
 	var answer struct {
 		Statuses []struct {
 			Name  string `json:"name"`
+			EDS   string `json:"eds_service_name"`
 			Hosts []struct {
 				Address struct {
 					Socket struct {
@@ -275,11 +279,14 @@ func Endpoints(ctx context.Context, env Env, pod string) (map[string][]string, e
 	}
 	out := map[string][]string{}
 	for _, s := range answer.Statuses {
+		if s.EDS != "" {
+			out[s.Name] = nil
+		}
 		for _, h := range s.Hosts {
 			if eds := h.Health.EDS; eds == "UNHEALTHY" || eds == "DRAINING" || eds == "TIMEOUT" {
 				continue // of a pod that is not ready: istiod may tell of those too
 			}
-			out[s.Name] = append(out[s.Name], fmt.Sprintf("%s:%d", h.Address.Socket.Address, h.Address.Socket.Port))
+			out[s.Name] = append(out[s.Name], net.JoinHostPort(h.Address.Socket.Address, strconv.Itoa(h.Address.Socket.Port)))
 		}
 		sort.Strings(out[s.Name])
 	}

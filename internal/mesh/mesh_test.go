@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"squall/internal/record"
@@ -88,17 +89,30 @@ func TestLoggedRequests(t *testing.T) {
 }
 
 func TestMissingEndpoints(t *testing.T) {
-	want := map[string][]string{"httpbin": {"127.1.0.2", "127.1.0.1"}}
+	const cluster = "outbound|8000||httpbin.t.svc.cluster.local"
+	v4 := addresses{discoveryv1.AddressTypeIPv4: {"127.1.0.2", "127.1.0.1"}}
+	v6 := addresses{discoveryv1.AddressTypeIPv6: {"fd00::5"}}
+	dual := addresses{discoveryv1.AddressTypeIPv4: {"127.1.0.1"}, discoveryv1.AddressTypeIPv6: {"fd00::5"}}
 	for name, tt := range map[string]struct {
+		want addresses
 		have map[string][]string
 		ok   bool
 	}{
-		"all":              {map[string][]string{"outbound|8000||httpbin.t.svc.cluster.local": {"127.1.0.1:80", "127.1.0.2:80"}}, true},
-		"one is missing":   {map[string][]string{"outbound|8000||httpbin.t.svc.cluster.local": {"127.1.0.1:80"}}, false},
-		"one is left":      {map[string][]string{"outbound|8000||httpbin.t.svc.cluster.local": {"127.1.0.1:80", "127.1.0.2:80", "127.1.0.3:80"}}, false},
-		"not known at all": {map[string][]string{"outbound|8000||other.t.svc.cluster.local": nil}, true},
+		"all":                {v4, map[string][]string{cluster: {"127.1.0.1:80", "127.1.0.2:80"}}, true},
+		"one is missing":     {v4, map[string][]string{cluster: {"127.1.0.1:80"}}, false},
+		"all are missing":    {v4, map[string][]string{cluster: nil}, false},
+		"one is left":        {v4, map[string][]string{cluster: {"127.1.0.1:80", "127.1.0.2:80", "127.1.0.3:80"}}, false},
+		"one for another":    {v4, map[string][]string{cluster: {"127.1.0.1:80", "127.1.0.3:80"}}, false},
+		"not known at all":   {v4, map[string][]string{"outbound|8000||other.t.svc.cluster.local": nil}, true},
+		"none":               {addresses{}, map[string][]string{cluster: nil}, true},
+		"of IPv6":            {v6, map[string][]string{cluster: {"[fd00::5]:80"}}, true},
+		"another of IPv6":    {v6, map[string][]string{cluster: {"[fd00::6]:80"}}, false},
+		"one of two kinds":   {dual, map[string][]string{cluster: {"127.1.0.1:80"}}, true},
+		"both of two kinds":  {dual, map[string][]string{cluster: {"127.1.0.1:80", "[fd00::5]:80"}}, true},
+		"of the lesser kind": {addresses{discoveryv1.AddressTypeIPv4: {}, discoveryv1.AddressTypeIPv6: {"fd00::5"}}, map[string][]string{cluster: nil}, false},
+		"none of two kinds":  {dual, map[string][]string{cluster: nil}, false},
 	} {
-		if err := missingEndpoints(tt.have, want, "t"); (err == nil) != tt.ok {
+		if err := missingEndpoints(tt.have, map[string]addresses{"httpbin": tt.want}, "t"); (err == nil) != tt.ok {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -124,9 +138,9 @@ func TestUnreadyEndpointsAreNone(t *testing.T) {
 	host := func(ip, health string) string {
 		return `{"address": {"socket_address": {"address": "` + ip + `", "port_value": 80}}, "health_status": {"eds_health_status": "` + health + `"}}`
 	}
-	got, err := Endpoints(t.Context(), adminEnv{answers: map[string]string{"/clusters?": `{"cluster_statuses": [{"name": "outbound|80||a", "host_statuses": [` +
+	got, err := Endpoints(t.Context(), adminEnv{answers: map[string]string{"/clusters?": `{"cluster_statuses": [{"name": "outbound|80||b", "eds_service_name": "b"}, {"name": "outbound|80||a", "host_statuses": [` +
 		host("10.0.0.1", "HEALTHY") + "," + host("10.0.0.2", "UNHEALTHY") + "," + host("10.0.0.3", "DRAINING") + `]}]}`}}, "a")
-	if err != nil || !slices.Equal(got["outbound|80||a"], []string{"10.0.0.1:80"}) {
+	if hosts, known := got["outbound|80||b"]; err != nil || !slices.Equal(got["outbound|80||a"], []string{"10.0.0.1:80"}) || !known || len(hosts) > 0 {
 		t.Error(got, err)
 	}
 }

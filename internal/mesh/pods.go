@@ -136,7 +136,7 @@ func (o *Objects) AwaitReplaced(ctx context.Context, w Workload, gone []types.UI
 				ready++
 			}
 		}
-		if want := int(wantedOf(d)); left == 0 && ready >= want {
+		if want := int(wanted(d.Spec.Replicas)); left == 0 && ready >= want {
 			return nil
 		} else if err := o.nextPod(ctx, w, at); err != nil {
 			return fmt.Errorf("%s: %d of the pods are still there, %d of %d others are ready: %w", w, left, ready, want, err)
@@ -144,18 +144,10 @@ func (o *Objects) AwaitReplaced(ctx context.Context, w Workload, gone []types.UI
 	}
 }
 
-// wantedOf is how many pods a Deployment asks for.
-func wantedOf(d *appsv1.Deployment) int32 {
-	if d.Spec.Replicas == nil {
-		return 1
-	}
-	return *d.Spec.Replicas
-}
-
 // AwaitWorkload waits until the workload has as many ready pods as it asks for.
 func (o *Objects) AwaitWorkload(ctx context.Context, w Workload) error {
 	return o.awaitDeployment(ctx, w, func(d *appsv1.Deployment) (bool, error) {
-		waiting, failed := unready([]appsv1.Deployment{*d})
+		waiting, failed := unready([]workload{ofDeployment(d)})
 		return len(waiting) == 0, failed
 	})
 }
@@ -165,7 +157,7 @@ func (o *Objects) AwaitWorkload(ctx context.Context, w Workload) error {
 func (o *Objects) AwaitStuck(ctx context.Context, w Workload) (reason string, err error) {
 	stuck := stuckPods{since: map[types.UID]time.Time{}}
 	err = o.awaitDeployment(ctx, w, func(d *appsv1.Deployment) (bool, error) {
-		waiting, failed := unready([]appsv1.Deployment{*d})
+		waiting, failed := unready([]workload{ofDeployment(d)})
 		if failed != nil {
 			reason = failed.Error()
 			return true, nil //nolint:nilerr // a failure is what is waited for
@@ -177,7 +169,7 @@ func (o *Objects) AwaitStuck(ctx context.Context, w Workload) (reason string, er
 		if err != nil {
 			return false, err
 		}
-		if err := stuck.judge(ctx, o, []appsv1.Deployment{*d}, pods); err != nil {
+		if err := stuck.judge(ctx, o, []workload{ofDeployment(d)}, pods); err != nil {
 			reason = err.Error()
 		}
 		return reason != "", nil
@@ -191,7 +183,7 @@ func (o *Objects) IsStuck(ctx context.Context, w Workload) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	waiting, failed := unready([]appsv1.Deployment{*d})
+	waiting, failed := unready([]workload{ofDeployment(d)})
 	return len(waiting) > 0 || failed != nil, nil
 }
 
@@ -212,7 +204,9 @@ func (o *Objects) awaitDeployment(ctx context.Context, w Workload, done func(*ap
 		if ok, err := done(&list.Items[0]); ok || err != nil {
 			return err
 		}
-		if err := nextChange(ctx, o, w.Namespace, list.ResourceVersion, at.ResourceVersion); err != nil {
+		if err := nextChange(ctx, []opener{
+			watching(o.Kube.AppsV1().Deployments(w.Namespace), list.ResourceVersion), watching(o.Kube.CoreV1().Pods(w.Namespace), at.ResourceVersion),
+		}); err != nil {
 			return fmt.Errorf("%s: %w", w, errors.Join(err, podReasons(ctx, o, w.Namespace)))
 		}
 	}

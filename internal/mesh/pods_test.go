@@ -66,9 +66,14 @@ func newCluster(t *testing.T) *cluster {
 // pod makes a pod of the workload.
 func (c *cluster) pod(name string, status corev1.PodStatus) {
 	c.t.Helper()
+	c.podOf(name, map[string]string{"app": "app"}, status)
+}
+
+func (c *cluster) podOf(name string, labels map[string]string, status corev1.PodStatus) {
+	c.t.Helper()
 	pods := c.Kube.CoreV1().Pods("default")
 	p, err := pods.Create(c.t.Context(), &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"app": "app"}, OwnerReferences: []metav1.OwnerReference{c.set}},
+		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels, OwnerReferences: []metav1.OwnerReference{c.set}},
 		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "app", Image: "app"}}},
 	}, metav1.CreateOptions{})
 	if err == nil {

@@ -5,108 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"slices"
 	"sort"
 	"strconv"
 	"strings"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/types"
 
 	"squall/internal/record"
 )
-
-// AwaitReady waits until every Deployment of the namespace but the excepted ones has as many ready pods as it asks for, told by the API's watch. The error
-// of one that failed, or was not ready when ctx ended, says why as the pods say it. What waiting does not help is an error at once:
-// an image that cannot be pulled, a container that crashes again and again; a pod that no node takes is one after a time.
-func AwaitReady(ctx context.Context, o *Objects, namespace string, except ...Workload) error {
-	stuck := stuckPods{since: map[types.UID]time.Time{}}
-	var waiting []string
-	for {
-		now, next, err := look(ctx, o, namespace, &stuck, except)
-		if err == nil {
-			if waiting = now; len(waiting) == 0 {
-				return nil
-			}
-			err = next()
-		}
-		switch {
-		case err == nil:
-		case ctx.Err() != nil && len(waiting) > 0:
-			return errors.Join(fmt.Errorf("not ready: %s: %w", strings.Join(waiting, ", "), context.Cause(ctx)), podReasons(ctx, o, namespace))
-		default:
-			return err
-		}
-	}
-}
-
-// look says which Deployments are not ready; next returns when that may have changed.
-func look(ctx context.Context, o *Objects, namespace string, stuck *stuckPods, except []Workload) (waiting []string, next func() error, err error) {
-	list, err := o.Kube.AppsV1().Deployments(namespace).List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return nil, nil, fmt.Errorf("deployments of %s: %w", namespace, err)
-	}
-	list.Items = slices.DeleteFunc(list.Items, func(d appsv1.Deployment) bool { return slices.Contains(except, Workload{d.Namespace, d.Name}) })
-	if waiting, err = unready(list.Items); err != nil || len(waiting) == 0 {
-		return nil, nil, err
-	}
-	pods, err := o.Kube.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return nil, nil, fmt.Errorf("pods of %s: %w", namespace, err)
-	}
-	if err := stuck.judge(ctx, o, list.Items, pods.Items); err != nil {
-		return nil, nil, fmt.Errorf("not ready: %s: %w", strings.Join(waiting, ", "), err)
-	}
-	return waiting, func() error { return nextChange(ctx, o, namespace, list.ResourceVersion, pods.ResourceVersion) }, nil
-}
-
-// nextChange returns when a Deployment or a pod is no longer as it was in those versions of the lists, or when it is time to look
-// again at pods that no node takes.
-func nextChange(ctx context.Context, o *Objects, namespace, deployments, pods string) error {
-	d, err := o.Kube.AppsV1().Deployments(namespace).Watch(ctx, metav1.ListOptions{ResourceVersion: deployments})
-	if err != nil {
-		return fmt.Errorf("watch deployments: %w", err)
-	}
-	defer d.Stop()
-	p, err := o.Kube.CoreV1().Pods(namespace).Watch(ctx, metav1.ListOptions{ResourceVersion: pods})
-	if err != nil {
-		return fmt.Errorf("watch pods: %w", err)
-	}
-	defer p.Stop()
-	again := time.NewTimer(unschedulableFor / 4)
-	defer again.Stop()
-	select {
-	case <-d.ResultChan():
-	case <-p.ResultChan():
-	case <-again.C:
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-	return nil
-}
-
-func unready(list []appsv1.Deployment) (waiting []string, failed error) {
-	for i := range list {
-		d := &list[i]
-		want := wantedOf(d)
-		for _, c := range d.Status.Conditions {
-			if c.Type == appsv1.DeploymentProgressing && c.Status == corev1.ConditionFalse && d.Status.ObservedGeneration >= d.Generation {
-				failed = errors.Join(failed, fmt.Errorf("deployment %s: %s: %s", d.Name, c.Reason, c.Message))
-			}
-		}
-		if d.Status.ObservedGeneration < d.Generation || d.Status.ReadyReplicas < want || d.Status.UpdatedReplicas < want ||
-			d.Status.Replicas > want {
-			waiting = append(waiting, fmt.Sprintf("deployment %s (%d of %d pods)", d.Name, d.Status.ReadyReplicas, want))
-		}
-	}
-	sort.Strings(waiting)
-	return waiting, failed
-}
 
 // podReasons joins what the pods that are not ready say. It works after ctx has ended, for one second.
 func podReasons(ctx context.Context, o *Objects, namespace string) error {
@@ -166,7 +76,7 @@ type Pod struct {
 	Services []string
 }
 
-// Pods lists the pods of the namespaces that are not being deleted.
+// Pods lists the pods of the namespaces that are not being deleted and have not ended: another may have the address of one that has.
 func Pods(ctx context.Context, o *Objects, namespaces ...string) ([]Pod, error) {
 	var out []Pod
 	for _, ns := range namespaces {
@@ -179,12 +89,17 @@ func Pods(ctx context.Context, o *Objects, namespaces ...string) ([]Pod, error) 
 			return nil, err
 		}
 		for i := range pods.Items {
-			if p := &pods.Items[i]; p.DeletionTimestamp == nil {
+			if p := &pods.Items[i]; p.DeletionTimestamp == nil && !Ended(p) {
 				out = append(out, Pod{p, selecting(services, p)})
 			}
 		}
 	}
 	return out, nil
+}
+
+// Ended reports whether the pod has run to its end, as one of a Job does, or was evicted. It stays in the API.
+func Ended(p *corev1.Pod) bool {
+	return p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
 }
 
 // Services lists the services of a namespace.

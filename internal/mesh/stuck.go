@@ -29,31 +29,32 @@ type stuckPods struct {
 	since map[types.UID]time.Time // when a pod was first seen without a node
 }
 
-// judge is an error when pods of a Deployment's newest template are stuck. Older ones are about to go.
-func (s *stuckPods) judge(ctx context.Context, o *Objects, deployments []appsv1.Deployment, pods []corev1.Pod) error {
-	stuck := map[string]error{} // by ReplicaSet
-	namespace := ""
+// judge is an error when pods of a workload's newest template are stuck. Older ones are about to go.
+func (s *stuckPods) judge(ctx context.Context, o *Objects, workloads []workload, pods []corev1.Pod) error {
+	var stuck []*corev1.Pod
+	var why []error
 	for i := range pods {
-		owner := metav1.GetControllerOf(&pods[i])
-		if owner == nil || owner.Kind != "ReplicaSet" || pods[i].DeletionTimestamp != nil {
+		p := &pods[i]
+		if metav1.GetControllerOf(p) == nil || p.DeletionTimestamp != nil {
 			continue
 		}
-		if why := s.why(&pods[i]); why != nil {
-			stuck[owner.Name] = errors.Join(stuck[owner.Name], why)
-			namespace = pods[i].Namespace
+		if err := s.why(p); err != nil {
+			stuck, why = append(stuck, p), append(why, err)
 		}
 	}
 	if len(stuck) == 0 {
 		return nil
 	}
-	sets, err := o.Kube.AppsV1().ReplicaSets(namespace).List(ctx, metav1.ListOptions{})
+	sets, err := o.Kube.AppsV1().ReplicaSets(stuck[0].Namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
-		return fmt.Errorf("replica sets of %s: %w", namespace, err)
+		return fmt.Errorf("replica sets of %s: %w", stuck[0].Namespace, err)
 	}
 	var errs []error
-	for i := range deployments {
-		if d := &deployments[i]; d.Status.ObservedGeneration >= d.Generation {
-			errs = append(errs, stuck[newestSet(d, sets.Items)])
+	for _, w := range workloads {
+		for i, p := range stuck {
+			if w.newest(p, sets.Items) {
+				errs = append(errs, why[i])
+			}
 		}
 	}
 	return errors.Join(errs...)
