@@ -73,6 +73,6 @@ func (k *Compiled) cluster(c *Cluster, logFields map[string]string) (*kube.Mesh,
 	return kube.New(kube.Options{
 		Name: k.env, Config: c.Access, Namespaces: k.Plan.ProxyNamespaces(), RunID: k.RunID, Expires: time.Now().Add(ttl),
 		FineTimes: k.Plan.Generator == plan.Fortio, LogFields: logFields,
-		Actions: k.Plan.ActionKinds(), Image: func(ref string) string { return image.Resolve(c.Images, ref) },
+		Actions: k.Plan.ActionKinds(), Objects: k.Plan.Objects(), Image: func(ref string) string { return image.Resolve(c.Images, ref) },
 	})
 }

@@ -79,10 +79,22 @@ func (r Ref) String() string {
 	return r.Kind + " " + r.Namespace + "/" + r.Name
 }
 
-func (o *Objects) resource(ctx context.Context, r Ref) (dynamic.ResourceInterface, error) {
+// Resource is what the API calls the objects of r's kind; known is false when it has no such kind.
+func (o *Objects) Resource(ctx context.Context, r Ref) (resource schema.GroupResource, known bool, err error) {
+	m, err := o.mapping(ctx, r)
+	if meta.IsNoMatchError(err) {
+		return resource, false, nil
+	}
+	if err != nil {
+		return resource, false, fmt.Errorf("%s: %w", r, err)
+	}
+	return m.Resource.GroupResource(), true, nil
+}
+
+func (o *Objects) mapping(ctx context.Context, r Ref) (*meta.RESTMapping, error) {
 	gv, err := schema.ParseGroupVersion(r.APIVersion)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", r, err)
+		return nil, err
 	}
 	find := func() (*meta.RESTMapping, error) {
 		return o.mapper.RESTMapping(schema.GroupKind{Group: gv.Group, Kind: r.Kind}, gv.Version)
@@ -91,6 +103,11 @@ func (o *Objects) resource(ctx context.Context, r Ref) (dynamic.ResourceInterfac
 	if Unavailable(err) {
 		m, err = again(ctx, o, find)
 	}
+	return m, err
+}
+
+func (o *Objects) resource(ctx context.Context, r Ref) (dynamic.ResourceInterface, error) {
+	m, err := o.mapping(ctx, r)
 	if err != nil {
 		if meta.IsNoMatchError(err) {
 			return nil, fmt.Errorf("%s: the API has no kind %s in %s; is its CRD installed?", r, r.Kind, r.APIVersion)

@@ -118,5 +118,24 @@ func (p *Plan) ActionKinds() []string {
 	return out
 }
 
+// Objects are those that the plan applies, each once.
+func (p *Plan) Objects() []mesh.Ref {
+	var out []mesh.Ref
+	add := func(u *unstructured.Unstructured) {
+		if ref := mesh.RefOf(u); !slices.Contains(out, ref) {
+			out = append(out, ref)
+		}
+	}
+	for _, u := range p.Fixtures {
+		add(u)
+	}
+	for _, ph := range p.Phases {
+		for _, c := range ph.Changes {
+			add(c.After)
+		}
+	}
+	return out
+}
+
 // Mark is the step of a change that does nothing but show that those before it are live.
 const Mark = "mark"

@@ -77,7 +77,7 @@ func (m *Mesh) examineNamespace(ctx context.Context, name string) Finding {
 // mayMake is an error when this user may make no namespaces.
 func (m *Mesh) mayMake(ctx context.Context) error {
 	var missing []string
-	for _, verb := range []string{"patch", "create", "delete"} {
+	for _, verb := range toApply() {
 		ok, err := m.may(ctx, Permission{Verb: verb, Resource: "namespaces"})
 		if err != nil {
 			return err

@@ -215,7 +215,32 @@ func TestPermissionsSuffice(t *testing.T) {
 	}
 	proxies := deploy(t, m, own, ns)
 	measure(t, m, proxies, 50, "/get")
+	restored(t, own, ns)
 	if used, err := m.Usage(t.Context(), []string{proxies[0].Pod}); err != nil || len(used[proxies[0].Pod]) > 0 {
 		t.Errorf("usage without permission: %v %v", used, err)
+	}
+}
+
+// restored changes an object of each kind that runs change, and makes it what it was.
+func restored(t *testing.T, o *mesh.Objects, namespace string) {
+	t.Helper()
+	for _, ref := range []mesh.Ref{
+		{APIVersion: "v1", Kind: "Service", Namespace: namespace, Name: "httpbin"},
+		{APIVersion: "apps/v1", Kind: "Deployment", Namespace: namespace, Name: "httpbin"},
+	} {
+		before, err := o.Get(t.Context(), ref)
+		if err != nil || before == nil {
+			t.Fatalf("%v, %v", before, err)
+		}
+		after := &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": ref.APIVersion, "kind": ref.Kind, "spec": before.Object["spec"],
+			"metadata": map[string]any{"name": ref.Name, "namespace": namespace, "labels": map[string]any{mesh.RunIDLabel: "test"}},
+		}}
+		if _, err := o.Apply(t.Context(), after); err != nil {
+			t.Error(err)
+		}
+		if err := o.Restore(t.Context(), ref, before); err != nil {
+			t.Error(err)
+		}
 	}
 }

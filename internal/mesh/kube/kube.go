@@ -44,6 +44,8 @@ type Options struct {
 	Expires    time.Time // when the run counts as dead
 	// Actions are the kinds of steps of the run that do something to pods and nodes, such as kill.
 	Actions []string
+	// Objects are those that the run applies.
+	Objects []mesh.Ref
 	// Image is what stands for an image of the fixtures; nil leaves them as they are.
 	Image func(ref string) string
 	// FineTimes has proxies log times in microseconds.

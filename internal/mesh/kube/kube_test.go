@@ -208,7 +208,7 @@ func TestNoAPIServer(t *testing.T) {
 func TestPermissionsOfActions(t *testing.T) {
 	for kind, want := range map[string]string{
 		"kill": "delete pods in squall", "evict": "create pods/eviction in squall", "partition": "create networkpolicies.networking.k8s.io in squall",
-		"cordon": "patch nodes", "rollout": "list replicasets.apps in squall",
+		"cordon": "patch nodes",
 	} {
 		m := &Mesh{opts: Options{Namespaces: []string{"squall"}}}
 		has := func() bool {
