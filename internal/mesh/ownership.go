@@ -35,8 +35,9 @@ func (e *OwnedError) Error() string {
 	return fmt.Sprintf("%s is not Squall's to change: %s", e.Ref, strings.Join(out, "; "))
 }
 
-// Free is an *OwnedError when the apply would change what somebody else owns: of an object that another run, a controller or a tool for
-// deployments holds, anything; else the fields that other managers have set to something else. Nothing is changed.
+// Free is a *HeldError when another run has to do with the object, and an *OwnedError when the apply would change what somebody else owns: of
+// an object that a controller or a tool for deployments holds, anything; else the fields that other managers have set to something else.
+// Nothing is changed.
 func (o *Objects) Free(ctx context.Context, u *unstructured.Unstructured, s Stamp) error {
 	live, err := o.Get(ctx, RefOf(u))
 	if err != nil || live == nil {
@@ -74,16 +75,34 @@ func (o *Objects) pretend(ctx context.Context, u *unstructured.Unstructured) (*u
 	return o.apply(ctx, u, metav1.PatchOptions{Force: &force, DryRun: []string{metav1.DryRunAll}})
 }
 
-// Others is an *OwnedError when another run holds the object.
+// HeldError is objects that another run has to do with.
+type HeldError struct {
+	Refs  []Ref
+	Run   string // its label
+	Until string // as ExpiresAnnotation has it
+}
+
+// Error names the objects, the run, and what to do.
+func (e *HeldError) Error() string {
+	var names []string
+	for _, r := range e.Refs {
+		names = append(names, r.String())
+	}
+	verb := "is"
+	if len(names) > 1 {
+		verb = "are"
+	}
+	return fmt.Sprintf("%s %s of run %s, until %s: wait for its end; when it was killed 'squall rollback' ends it, or 'squall rollback --expired' after that time",
+		strings.Join(Few(names), ", "), verb, e.Run, e.Until)
+}
+
+// Others is a *HeldError when another run has to do with the object.
 func (s Stamp) Others(live *unstructured.Unstructured) error {
 	id := live.GetLabels()[RunIDLabel]
 	if id == "" || id == s.Label() {
 		return nil
 	}
-	return &OwnedError{Ref: RefOf(live), Claims: []Claim{{
-		Who: "run " + id, Why: "until " + live.GetAnnotations()[ExpiresAnnotation], Fields: []string{"all"},
-		Fix: "wait for its end; when it was killed 'squall rollback' ends it, or 'squall rollback --expired' after that time",
-	}}}
+	return &HeldError{[]Ref{RefOf(live)}, id, live.GetAnnotations()[ExpiresAnnotation]}
 }
 
 // claimsOn are those on the whole object.

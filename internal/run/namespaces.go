@@ -2,7 +2,6 @@ package run
 
 import (
 	"context"
-	"fmt"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -52,7 +51,7 @@ func (d *deployment) makeNamespace(ctx context.Context, ns namespace) error {
 	return err
 }
 
-// ownNamespace is an error when another run has made the namespace, and will delete it.
+// ownNamespace is a *mesh.HeldError when another run has made the namespace, and will delete it.
 func (d *deployment) ownNamespace(ctx context.Context, ns namespace) error {
 	ref := mesh.RefOf(ns.object)
 	if d.shared.Keeps(ref) {
@@ -63,8 +62,7 @@ func (d *deployment) ownNamespace(ctx context.Context, ns namespace) error {
 	case err != nil || live == nil || live.GetDeletionTimestamp() != nil:
 		return err
 	case mesh.MadeBySquall(live):
-		return fmt.Errorf("the namespace %s is that of run %s, until %s: wait for its end; when it was killed 'squall rollback' ends it",
-			ref.Name, live.GetLabels()[mesh.RunIDLabel], live.GetAnnotations()[mesh.ExpiresAnnotation])
+		return d.shared.Stamp().Others(live)
 	case ns.given:
 		return d.objects.Free(ctx, ns.object, d.shared.Stamp())
 	}

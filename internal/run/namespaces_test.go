@@ -51,11 +51,11 @@ func TestNamespaces(t *testing.T) {
 		"made":                           {want: with(injected, stamp)},
 		"made, and stays":                {kept: true, want: injected},
 		"there":                          {there: map[string]string{"team": "b"}, want: map[string]string{"team": "b"}},
-		"of another run":                 {there: injected, by: "other-2", says: "the namespace shop is that of run other-2"},
+		"of another run":                 {there: injected, by: "other-2", says: "Namespace shop is of run other-2"},
 		"of a fixture":                   {fixture: team, want: with(team, stamp)},
 		"of a fixture, and stays":        {fixture: team, kept: true, want: team},
 		"of a fixture, there":            {there: map[string]string{"x": "y"}, fixture: team, want: with(team, map[string]string{"x": "y", mesh.RunIDLabel: "circuit-1"})},
-		"of a fixture, of another run":   {there: injected, by: "other-2", fixture: team, says: "the namespace shop is that of run other-2"},
+		"of a fixture, of another run":   {there: injected, by: "other-2", fixture: team, says: "Namespace shop is of run other-2"},
 		"of a fixture, a person differs": {there: map[string]string{"team": "b"}, fixture: team, says: "a person with kubectl owns metadata.labels.team"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -33,6 +33,9 @@ func (d *deployment) unowned(ctx context.Context, env mesh.Env, p *plan.Plan) er
 		}
 	}
 	var errs []error
+	for _, ns := range namespaces(p) {
+		errs = append(errs, d.ownNamespace(ctx, ns))
+	}
 	seen := map[identity]bool{}
 	for _, u := range all {
 		if id := identify(mesh.RefOf(u)); !seen[id] {
@@ -40,10 +43,26 @@ func (d *deployment) unowned(ctx context.Context, env mesh.Env, p *plan.Plan) er
 			errs = append(errs, d.objects.Free(ctx, u, d.shared.Stamp()))
 		}
 	}
-	for _, ns := range namespaces(p) {
-		errs = append(errs, d.ownNamespace(ctx, ns))
+	return errors.Join(heldTogether(errs)...)
+}
+
+// heldTogether has the objects of each other run in one error.
+func heldTogether(errs []error) (out []error) {
+	runs := map[string]*mesh.HeldError{}
+	for _, err := range errs {
+		var held *mesh.HeldError
+		if !errors.As(err, &held) {
+			out = append(out, err)
+			continue
+		}
+		if first := runs[held.Run]; first != nil {
+			first.Refs = append(first.Refs, held.Refs...)
+			continue
+		}
+		runs[held.Run] = held
+		out = append(out, held)
 	}
-	return errors.Join(errs...)
+	return out
 }
 
 // may asks the API whether a change can be made, and changes nothing.

@@ -31,9 +31,9 @@ func TestOwnership(t *testing.T) {
 		"of this run":         {squal: true, live: func(u *unstructured.Unstructured) { stamp.Put(u, nil) }},
 		"of Squall, unmarked": {squal: true, live: func(*unstructured.Unstructured) {}},
 		"of another run": {squal: true, live: func(u *unstructured.Unstructured) { mesh.Stamp{RunID: "other-2", Expires: stamp.Expires}.Put(u, nil) },
-			want: []string{"run other-2 owns all of it", "until 2026-11-26T10:00:00Z", "'squall rollback'"}},
+			want: []string{"DestinationRule default/httpbin is of run other-2", "until 2026-11-26T10:00:00Z", "'squall rollback'"}},
 		"of another run, equal": {squal: true, same: true, live: func(u *unstructured.Unstructured) { mesh.Stamp{RunID: "other-2", Expires: stamp.Expires}.Put(u, nil) },
-			want: []string{"run other-2 owns all of it"}},
+			want: []string{"DestinationRule default/httpbin is of run other-2"}},
 		"of Argo CD": {squal: true, live: func(u *unstructured.Unstructured) { u.SetAnnotations(map[string]string{argo: "shop:a"}) },
 			want: []string{"Argo CD owns spec.trafficPolicy", argo + " shop:a", "automated sync"}},
 		"of Argo CD, equal": {squal: true, same: true, live: func(u *unstructured.Unstructured) { u.SetAnnotations(map[string]string{argo: "shop:a"}) }},
@@ -73,7 +73,8 @@ func TestOwnership(t *testing.T) {
 			}
 			err := a.Free(t.Context(), destinationRule("v1", connections), stamp)
 			var owned *mesh.OwnedError
-			if len(c.want) == 0 && err != nil || len(c.want) > 0 && !errors.As(err, &owned) {
+			var held *mesh.HeldError
+			if len(c.want) == 0 && err != nil || len(c.want) > 0 && !errors.As(err, &owned) && !errors.As(err, &held) {
 				t.Fatalf("%v", err)
 			}
 			for _, text := range c.want {
@@ -182,5 +183,18 @@ func TestClusterScopedInANamespace(t *testing.T) {
 	}
 	if now, err := a.Get(t.Context(), mesh.RefOf(mesh.Namespace("shop"))); now != nil || err != nil {
 		t.Errorf("it is there: %v, %v", now, err)
+	}
+}
+
+// What another run has to do with is said once, however many objects that are.
+func TestHeldTogether(t *testing.T) {
+	held := func(run, name string) error {
+		return &mesh.HeldError{Refs: []mesh.Ref{{Kind: "Service", Namespace: "squall", Name: name}}, Run: run, Until: "noon"}
+	}
+	other := errors.New("something else")
+	got := errors.Join(heldTogether([]error{held("a-1", "x"), nil, held("b-2", "y"), other, held("a-1", "z")})...)
+	const want = "Service squall/x, Service squall/z are of run a-1, until noon: "
+	if text := got.Error(); !strings.HasPrefix(text, want) || strings.Count(text, "until") != 2 || !errors.Is(got, other) {
+		t.Error(got)
 	}
 }
