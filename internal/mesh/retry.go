@@ -75,7 +75,7 @@ func (r retrier) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Method != http.MethodGet {
 		return r.next.RoundTrip(req)
 	}
-	return again(req.Context(), r.o, func() (*http.Response, error) { return r.next.RoundTrip(req) }) //nolint:bodyclose // who asked closes it
+	return again(req.Context(), r.o, func() (*http.Response, error) { return r.next.RoundTrip(req) })
 }
 
 // WrappedRoundTripper is what the requests go through.
