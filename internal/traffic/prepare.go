@@ -34,13 +34,15 @@ func NewPreparer(redact *Redactor, names *Interfaces, now func() time.Time) *Pre
 
 // Prepare completes a record in place. Node is the name of the proxy that wrote it, and stream Envoy's own name of the request, or
 // empty. An entry without a usable time, as of a proxy whose clock is off, gets the time at which it came, as it would not be found else.
-// The id is made of the raw entry, so that other rules of redaction do not make another record of it.
+// Numbers that cannot be meant are brought within their bounds. The id is made of the raw entry, so that other rules do not make another
+// record of it.
 func (p *Preparer) Prepare(r *Record, node, stream string) {
 	if y := r.Time.Year(); y < 1971 || y > 2200 {
 		r.Time = p.now()
 	}
 	r.Time = r.Time.UTC()
 	r.identify(node, stream)
+	r.bound()
 	r.Method = method(r.Method, r.Protocol)
 	if r.Protocol != "TCP" {
 		path := p.redact.Path(r.Path)
@@ -57,6 +59,15 @@ func (p *Preparer) Prepare(r *Record, node, stream string) {
 		&r.Destination.Namespace, &r.Destination.Name, &r.Destination.Service, &r.Destination.Version, &r.Destination.Pod, &r.Destination.Address,
 	} {
 		*s = clean(*s, maxShort)
+	}
+}
+
+func (r *Record) bound() {
+	for _, d := range []*time.Duration{&r.Duration, &r.Upstream, &r.FirstByte} {
+		*d = Plausible(*d)
+	}
+	for _, n := range []*int64{&r.BytesReceived, &r.BytesSent} {
+		*n = min(max(*n, 0), MaxBytes)
 	}
 }
 

@@ -24,6 +24,20 @@ const (
 // Unknown is a duration that the proxy did not tell, such as the upstream's when nothing was sent upstream. It is never 0.
 const Unknown time.Duration = -1
 
+// Bounds of what a proxy can tell: no entry that exceeds them is meant, and one alone would spoil the sums of all others.
+const (
+	MaxBytes    int64         = 1 << 50
+	MaxDuration time.Duration = 365 * 24 * time.Hour
+)
+
+// Plausible is a duration that was told, or Unknown if none can have been so long or less than nothing.
+func Plausible(d time.Duration) time.Duration {
+	if d < 0 || d > MaxDuration {
+		return Unknown
+	}
+	return d
+}
+
 // Workload is one end of a request. What is not known is empty.
 type Workload struct {
 	Namespace string

@@ -1,6 +1,7 @@
 package traffic
 
 import (
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -120,6 +121,17 @@ func TestPrepare(t *testing.T) {
 		if !c.Time.Equal(now) || c.Method != OtherMethod || c.Valid() != nil {
 			t.Errorf("of %v: %+v", off, c)
 		}
+	}
+}
+
+// What no request can have sent, and no time that one can have taken, is kept within bounds: it must not spoil the sums of all others.
+func TestPrepareAbsurd(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
+	p := NewPreparer(redactor(t, Rules{}), names(t, Caps{}), func() time.Time { return now })
+	r := Record{Time: now, Reporter: Source, Protocol: "TCP", BytesReceived: math.MaxInt64, BytesSent: -7, Duration: math.MaxInt64, Upstream: MaxDuration + 1, FirstByte: MaxDuration}
+	p.Prepare(&r, "pod-1", "s")
+	if r.BytesReceived != MaxBytes || r.BytesSent != 0 || r.Duration != Unknown || r.Upstream != Unknown || r.FirstByte != MaxDuration {
+		t.Errorf("%+v", r)
 	}
 }
 

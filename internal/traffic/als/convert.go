@@ -87,7 +87,7 @@ func duration(d *durationpb.Duration) time.Duration {
 	if d == nil || d.GetSeconds() < 0 || d.GetNanos() < 0 {
 		return traffic.Unknown
 	}
-	return d.AsDuration()
+	return traffic.Plausible(d.AsDuration())
 }
 
 func signed(n uint64) int64 { return int64(min(n, math.MaxInt64)) }

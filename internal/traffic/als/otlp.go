@@ -166,10 +166,7 @@ func (a said) integer(name string) int64 {
 
 // nanos is an attribute's duration, or Unknown.
 func (a said) nanos(name string) time.Duration {
-	if n := a.integer(name); n >= 0 {
-		return time.Duration(n)
-	}
-	return traffic.Unknown
+	return traffic.Plausible(time.Duration(a.integer(name)))
 }
 
 func bareIP(address string) string {

@@ -182,7 +182,7 @@ func TestEntries(t *testing.T) {
 			t.Errorf("%+v", r)
 		}
 		if r.Protocol == "TCP" {
-			if r.Destination.Service != "mysql" || r.BytesReceived != 7 || r.BytesSent <= 0 || r.Interface != "" || r.Source.Name != "productpage-v1" {
+			if r.Destination.Service != "mysql" || r.BytesReceived != 7 || r.BytesSent != traffic.MaxBytes || r.Interface != "" || r.Source.Name != "productpage-v1" {
 				t.Errorf("%+v", r)
 			}
 			continue
@@ -410,7 +410,7 @@ func TestLogs(t *testing.T) {
 	good := entries.AppendEmpty()
 	good.SetTimestamp(pcommon.NewTimestampFromTime(start))
 	for name, value := range map[string]string{attrCode: "503", attrMethod: "GET", attrPath: "/reviews/0?user=alice", attrProtocol: "HTTP/2", attrCluster: "inbound|9080||", attrDuration: "1500",
-		attrUpstreamTime: "-", attrAttempts: "-", attrSent: "99999999999999999999", attrTraceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", attrLocal: "10.0.0.2:9080"} {
+		attrUpstreamTime: "-", attrAttempts: "-", attrSent: "99999999999999999999", attrReceived: "9223372036854775807", attrFirstByte: "9223372036854775807", attrTraceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", attrLocal: "10.0.0.2:9080"} {
 		good.Attributes().PutStr(name, value)
 	}
 	entries.AppendEmpty().Body().SetStr("somebody else's")
@@ -422,7 +422,7 @@ func TestLogs(t *testing.T) {
 	if c := s.Counts(); c.Entries != 3 || c.Records != 1 || c.Ignored["other attributes"] != 1 || c.Ignored["DownstreamStart"] != 1 || len(sink.records) != 1 {
 		t.Fatalf("%+v", c)
 	}
-	if r := sink.records[0]; r.Code != 503 || r.Path != "/reviews/0?user=REDACTED" || r.Interface != "/reviews/{id}" || r.Duration != 1500 || r.Upstream != traffic.Unknown || r.Attempts != 0 ||
+	if r := sink.records[0]; r.Code != 503 || r.Path != "/reviews/0?user=REDACTED" || r.Interface != "/reviews/{id}" || r.Duration != 1500 || r.Upstream != traffic.Unknown || r.FirstByte != traffic.Unknown || r.BytesReceived != traffic.MaxBytes || r.Attempts != 0 ||
 		r.Reporter != traffic.Destination || r.Destination.Pod != "reviews-v3-a" || r.TraceID != "0af7651916cd43dd8448eb211c80319c" || r.Run != "run-1" || r.Valid() != nil {
 		t.Errorf("%+v", r)
 	}

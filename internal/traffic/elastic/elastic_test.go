@@ -87,6 +87,11 @@ func TestConform(t *testing.T) {
 	traffictest.Conform(t, opened(t, config(t)))
 }
 
+// One absurd entry harms itself alone.
+func TestAbsurd(t *testing.T) {
+	traffictest.Absurd(t, opened(t, config(t)))
+}
+
 // fails answers for Elasticsearch while it is told to, and passes all else on to the real one.
 type fails struct {
 	status atomic.Int64

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -70,9 +71,13 @@ func dimensions(by []store.Dimension) ([]dimension, error) {
 
 type number struct{ Value *float64 }
 
+// uint is at most what a signed number holds.
 func (n number) uint() uint64 {
-	if n.Value == nil {
+	if n.Value == nil || *n.Value < 0 {
 		return 0
+	}
+	if *n.Value >= math.MaxInt64 {
+		return math.MaxInt64
 	}
 	return uint64(*n.Value)
 }
@@ -277,7 +282,7 @@ func (s *Store) Timeline(ctx context.Context, f store.Filter, n int, by ...store
 			p := &t.Points[i]
 			p.Records, p.Errors = b.Count, b.Failed.Count
 			if b.Mean.Value != nil && b.Count > 0 {
-				p.Mean = time.Duration(*b.Mean.Value)
+				p.Mean = time.Duration(b.Mean.uint())
 			}
 		}
 		out = append(out, t)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -192,8 +193,10 @@ func bounds(ctx context.Context, tx *sql.Tx, list string, w span) (span, error) 
 	return w, nil
 }
 
-// stepSums adds up what series have in each step. Each series comes with the number of its line.
-const stepSums = `WITH of(series, line) AS (VALUES %s) SELECT line, (r.start - ?) / ?, sum(r.records), sum(r.errors), sum(r.sum)
+// stepSums adds up what series have in each step. Each series comes with the number of its line. Durations are added up in two halves, as
+// SQLite refuses a sum that passes 64 bits; a negative one has passed them.
+const stepSums = `WITH of(series, line) AS (VALUES %s) SELECT line, (r.start - ?) / ?, sum(r.records), sum(r.errors),
+sum(iif(r.sum < 0, 0x7fffffff, r.sum >> 32)), sum(iif(r.sum < 0, 0xffffffff, r.sum & 0xffffffff))
 FROM of CROSS JOIN rollups r ON r.series = of.series WHERE r.level = ? AND r.start >= ? AND r.start < ? GROUP BY 1, 2`
 
 func timelines(ctx context.Context, tx *sql.Tx, ids map[int64]store.Series, g store.Grid, by []store.Dimension) (out []store.Timeline, err error) {
@@ -219,9 +222,11 @@ func timelines(ctx context.Context, tx *sql.Tx, ids map[int64]store.Series, g st
 	for found.Next() {
 		var line, at int
 		var sum store.Summary
-		if err := found.Scan(&line, &at, &sum.Records, &sum.Errors, &sum.Sum); err != nil {
+		var high, low int64
+		if err := found.Scan(&line, &at, &sum.Records, &sum.Errors, &high, &low); err != nil {
 			return nil, fmt.Errorf("sum up records: %w", err)
 		}
+		sum.Sum = joined(high, low)
 		if all[line].Points == nil {
 			all[line] = store.Timeline{Series: keys[line], Points: g.Points()}
 		}
@@ -234,6 +239,15 @@ func timelines(ctx context.Context, tx *sql.Tx, ids map[int64]store.Series, g st
 	out = slices.DeleteFunc(all, func(t store.Timeline) bool { return t.Points == nil }) // no records in the window
 	slices.SortFunc(out, func(a, b store.Timeline) int { return store.Compare(&a.Series, &b.Series) })
 	return out, nil
+}
+
+// joined is a sum of durations whose numbers were added up by halves of 32 bits, or the greatest that there is.
+func joined(high, low int64) time.Duration {
+	high += low >> 32
+	if high > math.MaxInt32 {
+		return math.MaxInt64
+	}
+	return time.Duration(high<<32 | low&math.MaxUint32)
 }
 
 // withLabels completes a record by what it has in common with its series.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"math"
+	"time"
 
 	"squall/internal/traffic/store"
 )
@@ -56,13 +58,22 @@ func begin(nanos, level int64) int64 { return nanos / second / level * level }
 
 type scanner interface{ Scan(to ...any) error }
 
-// scanRollup adds a row of sums.
+// scanRollup adds a row of sums. A negative one was written before sums had a bound, and passed it.
 func scanRollup(from scanner, into *store.Summary) error {
 	var one store.Summary
+	var received, sent, sum int64
 	var blob []byte
-	if err := from.Scan(&one.Records, &one.Errors, &one.BytesReceived, &one.BytesSent, &one.Sum, &one.Min, &one.Max, &blob); err != nil {
+	if err := from.Scan(&one.Records, &one.Errors, &received, &sent, &sum, &one.Min, &one.Max, &blob); err != nil {
 		return err
 	}
+	one.BytesReceived, one.BytesSent, one.Sum = uint64(most(received)), uint64(most(sent)), time.Duration(most(sum))
 	into.Merge(&one)
 	return into.AddHistogram(blob)
+}
+
+func most(sum int64) int64 {
+	if sum < 0 {
+		return math.MaxInt64
+	}
+	return sum
 }

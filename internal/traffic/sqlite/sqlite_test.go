@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -49,6 +50,29 @@ func fill(t testing.TB, s *Store, records []traffic.Record) {
 
 func TestConform(t *testing.T) {
 	traffictest.Conform(t, opened(t, filepath.Join(t.TempDir(), "records.db")))
+}
+
+// One absurd entry harms itself alone.
+func TestAbsurd(t *testing.T) {
+	traffictest.Absurd(t, opened(t, filepath.Join(t.TempDir(), "records.db")))
+}
+
+// A file whose sums have passed what they can hold, as before there was a bound, is read, and written to.
+func TestNegativeSums(t *testing.T) {
+	s := opened(t, filepath.Join(t.TempDir(), "records.db"))
+	records := traffictest.Some(200, time.Second, 1)
+	fill(t, s, records[:100])
+	_, err := s.write.ExecContext(t.Context(), "UPDATE rollups SET received = -9223372036854775807, sent = -1, sum = -5")
+	must(t, err)
+	fill(t, s, records[100:])
+	got, err := s.Groups(t.Context(), store.Filter{})
+	must(t, err)
+	if len(got) != 1 || got[0].Summary.Records != 200 || got[0].Summary.BytesSent != math.MaxInt64 || got[0].Summary.Sum != math.MaxInt64 {
+		t.Errorf("%+v", got)
+	}
+	if lines, err := s.Timeline(t.Context(), store.Filter{}, 1); err != nil || len(lines) != 1 || lines[0].Points[0].Records != 200 || lines[0].Points[0].Mean <= 0 {
+		t.Errorf("%+v, %v", lines, err)
+	}
 }
 
 func second2[T any](_ T, err error) error { return err }

@@ -44,7 +44,7 @@ func middle(bucket int) time.Duration {
 // Summary sums records up, and can be added to another one. The zero value is of no records.
 type Summary struct {
 	Records, Errors          uint64
-	BytesReceived, BytesSent uint64
+	BytesReceived, BytesSent uint64        // at most math.MaxInt64, as is Sum: what exceeds it counts as it, so that stores can keep it
 	Sum                      time.Duration // of the durations
 	Min, Max                 time.Duration
 	buckets                  []uint64
@@ -66,9 +66,9 @@ func (s *Summary) AddDuration(d time.Duration, failed bool, received, sent int64
 	if failed {
 		s.Errors++
 	}
-	s.Sum += d
-	s.BytesReceived += uint64(max(received, 0))
-	s.BytesSent += uint64(max(sent, 0))
+	s.Sum = addTime(s.Sum, d)
+	s.BytesReceived = addBytes(s.BytesReceived, uint64(max(received, 0)))
+	s.BytesSent = addBytes(s.BytesSent, uint64(max(sent, 0)))
 	b := Bucket(d)
 	s.grow(b)
 	s.buckets[b]++
@@ -78,6 +78,13 @@ func (s *Summary) grow(bucket int) {
 	if bucket >= len(s.buckets) {
 		s.buckets = append(s.buckets, make([]uint64, bucket+1-len(s.buckets))...)
 	}
+}
+
+// addBytes adds numbers that are at most math.MaxInt64, which the sum does not exceed either.
+func addBytes(a, b uint64) uint64 { return min(a+b, math.MaxInt64) }
+
+func addTime(a, b time.Duration) time.Duration {
+	return time.Duration(addBytes(uint64(a), uint64(b)))
 }
 
 // Merge adds another summary.
@@ -91,9 +98,9 @@ func (s *Summary) Merge(o *Summary) {
 	s.Max = max(s.Max, o.Max)
 	s.Records += o.Records
 	s.Errors += o.Errors
-	s.Sum += o.Sum
-	s.BytesReceived += o.BytesReceived
-	s.BytesSent += o.BytesSent
+	s.Sum = addTime(s.Sum, o.Sum)
+	s.BytesReceived = addBytes(s.BytesReceived, o.BytesReceived)
+	s.BytesSent = addBytes(s.BytesSent, o.BytesSent)
 	s.grow(len(o.buckets) - 1)
 	for i, n := range o.buckets {
 		s.buckets[i] += n
