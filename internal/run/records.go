@@ -28,6 +28,13 @@ const firstWithin = 2 * time.Second
 // arriveWithin bounds how long all proxies may take to send the records of a load.
 const arriveWithin = gatherWithin / 2
 
+// recordsWithin bounds how long the end of the records may take, and writtenWithin the page of them, for which the store has to take all that
+// is pending: it may be down. What it has not taken then is in the spool, or is said to be lost.
+const (
+	recordsWithin = 30 * time.Second
+	writtenWithin = 20 * time.Second
+)
+
 // readWithin bounds how long access logs of a load are read: millions of lines.
 const readWithin = 2 * time.Minute
 
@@ -145,7 +152,7 @@ func (r *runner) endRecords(ctx context.Context) error {
 		c.stop()
 		served = <-c.served
 	}
-	written := c.writePage(ctx, r.Record, r.man.RunID)
+	written := within(ctx, writtenWithin, func(ctx context.Context) error { return c.writePage(ctx, r.Record, r.man.RunID) })
 	if err := r.Page.End(ctx); err != nil {
 		r.Progress.Say("the page: %s", err)
 	}

@@ -220,13 +220,21 @@ func (r *runner) end(failure error) error {
 	return errors.Join(freed, r.Record.WriteJSON(record.ManifestFile, r.man), r.Record.WriteJSON(record.ObjectsFile, r.changed), r.journal.Close())
 }
 
-// down ends the mesh.
+// down ends the mesh. Each part has its own time: one that hangs, such as a store of records that is down, takes none of what is to be
+// removed after it.
 func (r *runner) down(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackWithin)
+	ctx = context.WithoutCancel(ctx)
+	ended := within(ctx, recordsWithin, r.endRecords) // its store may be in the mesh
+	taking, cancel := context.WithTimeoutCause(ctx, rollbackWithin, fmt.Errorf("not within %s", rollbackWithin))
 	defer cancel()
-	ended := r.endRecords(ctx) // its store may be in the mesh
-	r.takeDown(ctx)
-	return errors.Join(ended, r.Env.Down(ctx))
+	r.takeDown(taking)
+	return errors.Join(ended, within(ctx, rollbackWithin, r.Env.Down))
+}
+
+func within(ctx context.Context, limit time.Duration, do func(context.Context) error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not within %s", limit))
+	defer cancel()
+	return do(ctx)
 }
 
 func (r *runner) since() float64 { return time.Since(r.base).Seconds() }
