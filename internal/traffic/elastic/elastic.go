@@ -178,7 +178,8 @@ func (s *Store) Close(ctx context.Context) error {
 
 // document is a record on its way: the lines of a bulk request.
 type document struct {
-	lines []byte
+	lines   []byte
+	refused string // why its index took it no more, when it was sent last
 }
 
 // encode makes the lines of each record.
@@ -198,7 +199,7 @@ func (s *Store) encode(batch []traffic.Record) (docs []document, invalid uint64)
 		lines := make([]byte, 0, len(body)+96)
 		lines = fmt.Appendf(lines, `{"create":{"_index":%q,"_id":%q}}`+"\n", s.indexOf(r), r.ID.String())
 		lines = append(append(lines, body...), '\n')
-		docs = append(docs, document{lines})
+		docs = append(docs, document{lines: lines})
 	}
 	return docs, invalid
 }
@@ -227,7 +228,7 @@ func parse(body []byte) []document {
 			}
 			end += i + 1
 		}
-		docs = append(docs, document{slices.Clip(body[:end])})
+		docs = append(docs, document{lines: slices.Clip(body[:end])})
 		body = body[end:]
 	}
 	return docs

@@ -97,7 +97,16 @@ func (s *spool) put(body []byte, count int) error {
 	if s.bytes+int64(len(body)) > s.limit {
 		return errSpoolFull
 	}
-	name := fmt.Sprintf("%020d-%d.ndjson", s.next, count)
+	if err := s.add(s.next, body, count); err != nil {
+		return err
+	}
+	s.next++
+	return nil
+}
+
+// add writes a file and puts it behind all others.
+func (s *spool) add(number uint64, body []byte, count int) error {
+	name := fmt.Sprintf("%020d-%d.ndjson", number, count)
 	path := filepath.Join(s.dir, name)
 	err := writeSynced(path+".tmp", body)
 	if err == nil {
@@ -106,7 +115,6 @@ func (s *spool) put(body []byte, count int) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("write to the spool: %w", err), ignoreMissing(os.Remove(path+".tmp")))
 	}
-	s.next++
 	s.bytes += int64(len(body))
 	s.files = append(s.files, spooled{name, count, int64(len(body))})
 	return nil
@@ -128,7 +136,7 @@ func writeSynced(path string, body []byte) error {
 	return errors.Join(err, f.Sync(), f.Close())
 }
 
-// first is the oldest batch.
+// first is the batch to be sent next: the oldest, unless it was put behind others.
 func (s *spool) first() (spooled, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -140,19 +148,39 @@ func (s *spool) first() (spooled, bool) {
 
 func (s *spool) read(f spooled) ([]byte, error) { return os.ReadFile(filepath.Join(s.dir, f.name)) }
 
-// done removes a batch.
-func (s *spool) done(f spooled) error {
+// behind has a batch sent after all others that are there.
+func (s *spool) behind(f spooled) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	i := slices.Index(s.files, f)
-	if i < 0 {
-		return nil
+	if i := slices.Index(s.files, f); i >= 0 {
+		s.files = append(slices.Delete(s.files, i, i+1), f)
 	}
-	s.files = slices.Delete(s.files, i, i+1)
-	s.bytes -= f.size
+}
+
+// replace removes a batch, or leaves fewer records of it, behind all others and under its number: passed waits for them too. When the
+// process ends in between, both are there, and what is sent twice is known by its ids.
+func (s *spool) replace(f spooled, rest []byte, count int) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if count > 0 {
+		number, _, _ := parseName(f.name)
+		if err := s.add(number, rest, count); err != nil {
+			return err
+		}
+	}
+	if i := slices.Index(s.files, f); i >= 0 {
+		s.files = slices.Delete(s.files, i, i+1)
+		s.bytes -= f.size
+	}
 	close(s.gone)
 	s.gone = make(chan struct{})
 	return ignoreMissing(os.Remove(filepath.Join(s.dir, f.name)))
+}
+
+func (s *spool) len() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.files)
 }
 
 // passed waits until all that is in the spool now is gone.
@@ -162,11 +190,11 @@ func (s *spool) passed(ctx context.Context) error {
 	s.mu.Unlock()
 	for {
 		s.mu.Lock()
-		older, gone := false, s.gone
-		if len(s.files) > 0 {
-			number, _, _ := parseName(s.files[0].name)
-			older = number < mark
-		}
+		gone := s.gone
+		older := slices.ContainsFunc(s.files, func(f spooled) bool {
+			number, _, _ := parseName(f.name)
+			return number < mark
+		})
 		s.mu.Unlock()
 		if !older {
 			return nil
