@@ -10,6 +10,9 @@ import (
 // OtherMethod stands for all methods that HTTP does not define, so that a client cannot invent interfaces.
 const OtherMethod = "_OTHER"
 
+// maxAhead is how far a proxy's clock may be ahead of this one.
+const maxAhead = time.Minute
+
 // The longest texts that are kept, in bytes.
 const (
 	maxPath  = 2048
@@ -33,12 +36,13 @@ func NewPreparer(redact *Redactor, names *Interfaces, now func() time.Time) *Pre
 }
 
 // Prepare completes a record in place. Node is the name of the proxy that wrote it, and stream Envoy's own name of the request, or
-// empty. An entry without a usable time, as of a proxy whose clock is off, gets the time at which it came, as it would not be found else.
+// empty. An entry without a usable time, as of a proxy whose clock is ahead, gets the time at which it came: it would not be found else, or hide all
+// others, as pages show what is newest.
 // Numbers that cannot be meant are brought within their bounds. The id is made of the raw entry, so that other rules do not make another
 // record of it.
 func (p *Preparer) Prepare(r *Record, node, stream string) {
-	if y := r.Time.Year(); y < 1971 || y > 2200 {
-		r.Time = p.now()
+	if now := p.now(); r.Time.Year() < 1971 || r.Time.After(now.Add(maxAhead)) {
+		r.Time = now
 	}
 	r.Time = r.Time.UTC()
 	r.identify(node, stream)

@@ -114,13 +114,18 @@ func TestPrepare(t *testing.T) {
 			t.Errorf("%s: the same id", name)
 		}
 	}
-	for _, off := range []time.Time{{}, time.Unix(0, 0), time.Date(9000, 1, 1, 0, 0, 0, 0, time.UTC)} {
+	for _, off := range []time.Time{{}, time.Unix(0, 0), time.Date(9000, 1, 1, 0, 0, 0, 0, time.UTC), now.Add(3 * time.Hour), now.Add(maxAhead + 1)} {
 		c := entry()
 		c.Time, c.Method = off, "BREW"
 		p.Prepare(&c, "pod-1", "s")
 		if !c.Time.Equal(now) || c.Method != OtherMethod || c.Valid() != nil {
 			t.Errorf("of %v: %+v", off, c)
 		}
+	}
+	c := entry()
+	c.Time = now.Add(maxAhead) // clocks are never quite the same
+	if p.Prepare(&c, "pod-1", "s"); !c.Time.Equal(now.Add(maxAhead)) {
+		t.Errorf("%+v", c)
 	}
 }
 
