@@ -35,6 +35,37 @@ func client(t *testing.T, o Options) *Client {
 	return c
 }
 
+// TestInForce: a transient setting wins, so that a persistent one below it is kept and not in force.
+func TestInForce(t *testing.T) {
+	_, admin := fixture(t, standin.New(t).URL)
+	c := client(t, Options{URL: admin})
+	const key = "flowcontrol.http.concurrent"
+	set := func(persistent, transient any) Change {
+		return Change{map[string]any{key: persistent}, map[string]any{key: transient}}
+	}
+	for _, tt := range []struct {
+		now, made Change
+		want      string
+	}{
+		{set(3, nil), Change{Persistent: map[string]any{key: 3}}, ""},
+		{set(3, 3), Change{Persistent: map[string]any{key: "3"}}, ""},
+		{set(3, 1000), Change{Persistent: map[string]any{key: 3}}, "the transient setting flowcontrol.http.concurrent is 1000, which wins over the persistent one: it should be 3"},
+		{set(nil, 1000), Change{Persistent: map[string]any{key: nil}}, "is 1000, which wins over the persistent one: it should be not set"},
+		{set(3, 1000), set(3, 1000), ""},
+		{set(3, 1000), Change{Transient: map[string]any{key: 1000}}, ""},
+		{set(4, nil), Change{Persistent: map[string]any{key: 3}}, "the persistent setting flowcontrol.http.concurrent is 4, and should be 3"},
+	} {
+		if err := c.Apply(t.Context(), tt.now); err != nil {
+			t.Fatal(err)
+		}
+		err := c.InForce(t.Context(), tt.made)
+		var differs *DifferenceError
+		if (err == nil) != (tt.want == "") || err != nil && (!errors.As(err, &differs) || !strings.Contains(err.Error(), tt.want)) {
+			t.Errorf("%+v: %v", tt, err)
+		}
+	}
+}
+
 // TestChangeAndUndo: a change is seen in what the fixture does and counts, and its undo, kept as JSON, leaves what was there.
 func TestChangeAndUndo(t *testing.T) {
 	controlled, admin := fixture(t, standin.New(t).URL)

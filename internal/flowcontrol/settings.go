@@ -74,6 +74,32 @@ func (c *Client) Holds(ctx context.Context, change Change) error {
 	return errors.Join(differences("persistent", change.Persistent, now.Persistent), differences("transient", change.Transient, now.Transient))
 }
 
+// InForce is Holds for a change that was made, and has to have its effect: a persistent setting has none below a transient one with another
+// value, and that is an error too.
+func (c *Client) InForce(ctx context.Context, made Change) error {
+	if err := made.check(); err != nil {
+		return err
+	}
+	now, err := c.settings(ctx)
+	if err != nil {
+		return err
+	}
+	return errors.Join(differences("persistent", made.Persistent, now.Persistent), differences("transient", made.Transient, now.Transient), hidden(made, now))
+}
+
+// hidden are the persistent settings of a change that a transient one wins over, which is none of the change.
+func hidden(made, now Change) error {
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(made.Persistent)) {
+		_, meant := made.Transient[name]
+		over, is := now.Transient[name]
+		if w, n := plain(made.Persistent[name]), plain(over); is && !meant && w != n {
+			errs = append(errs, &DifferenceError{Scope: "transient", Key: name, Now: n, Want: w, Wins: true})
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // HoldsEither reports whether each setting of a change is what the change, or its undo, makes it; the error names each that is neither, as a
 // *DifferenceError from the change.
 func (c *Client) HoldsEither(ctx context.Context, change, undo Change) error {
@@ -99,11 +125,26 @@ func neither(scope string, one, other, now map[string]any) error {
 }
 
 // DifferenceError is a setting that is not what it should be.
-type DifferenceError struct{ Scope, Key, Now, Want string }
+type DifferenceError struct {
+	Scope, Key, Now, Want string
+	Wins                  bool // it is over the one that was made, which is what it should be and has no effect
+}
+
+// State says what the setting is.
+func (e *DifferenceError) State() string {
+	s := fmt.Sprintf("the %s setting %s is %s", e.Scope, e.Key, e.Now)
+	if e.Wins {
+		s += ", which wins over the persistent one"
+	}
+	return s
+}
 
 // Error names the setting, and what it is.
 func (e *DifferenceError) Error() string {
-	return fmt.Sprintf("flow control: the %s setting %s is %s, and should be %s", e.Scope, e.Key, e.Now, e.Want)
+	if e.Wins {
+		return fmt.Sprintf("flow control: %s: it should be %s", e.State(), e.Want)
+	}
+	return fmt.Sprintf("flow control: %s, and should be %s", e.State(), e.Want)
 }
 
 func differences(scope string, want, now map[string]any) error {

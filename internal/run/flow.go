@@ -167,12 +167,12 @@ func (r *runner) holds(ctx context.Context, at flowcontrol.Place) error {
 	}
 	client, err := r.flow(ctx, at)
 	if err == nil {
-		err = client.Holds(ctx, made)
+		err = client.InForce(ctx, made)
 	}
 	var differs *flowcontrol.DifferenceError
 	if errors.As(err, &differs) {
-		return reverted("the change was reverted during the stage at %s, by somebody or by a new start: the %s setting %s is %s, and the stage made it %s",
-			at.Name, differs.Scope, differs.Key, differs.Now, differs.Want)
+		return reverted("the change was reverted during the stage at %s, by somebody or by a new start: %s, and the stage made it %s",
+			at.Name, differs.State(), differs.Want)
 	}
 	return err
 }

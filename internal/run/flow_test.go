@@ -126,8 +126,10 @@ func TestFlowControlOutside(t *testing.T) {
 // TestFlowControlThatFails: what cannot be done, or does not last, is said, and nothing stays changed.
 func TestFlowControlThatFails(t *testing.T) {
 	unset := flowcontrol.Change{Persistent: map[string]any{"flowcontrol.http.enabled": nil, "flowcontrol.http.concurrent": nil}}
+	over := flowcontrol.Change{Transient: map[string]any{"flowcontrol.http.concurrent": 1000}}
 	for name, tt := range map[string]struct {
 		set     func(*guarded) map[string]string
+		before  flowcontrol.Change // is there already
 		during  func(*guarded)
 		verdict check.Verdict
 		code    int
@@ -158,6 +160,19 @@ func TestFlowControlThatFails(t *testing.T) {
 			},
 			verdict: check.Inconclusive, code: 4, want: "the persistent setting flowcontrol.http.concurrent is not set, and the stage made it 1",
 		},
+		"a transient setting is there already": {
+			before:  over,
+			verdict: check.Error, code: 3, want: "the transient setting flowcontrol.http.concurrent is 1000, which wins over the persistent one: it should be 1",
+		},
+		"a transient setting meanwhile": {
+			during: func(g *guarded) {
+				g.exceed()
+				if err := g.client().Apply(g.t.Context(), over); err != nil {
+					g.t.Error(err)
+				}
+			},
+			verdict: check.Inconclusive, code: 4, want: "the transient setting flowcontrol.http.concurrent is 1000, which wins over the persistent one, and the stage made it 1",
+		},
 		"started anew": {
 			during: func(g *guarded) {
 				g.exceed()
@@ -171,6 +186,11 @@ func TestFlowControlThatFails(t *testing.T) {
 			g := prepareFlow(t, nil)
 			if tt.set != nil {
 				g = prepareFlow(t, tt.set(g))
+			}
+			if len(tt.before.Transient) > 0 {
+				if err := g.client().Apply(t.Context(), tt.before); err != nil {
+					t.Fatal(err)
+				}
 			}
 			if tt.during != nil {
 				g.hooks.load = func(phase string, _ load.Snapshot) {

@@ -58,7 +58,7 @@ func (r *runner) setOne(ctx context.Context, p *plan.Phase, s plan.SettingsChang
 	if err := client.Apply(ctx, s.Change); err != nil {
 		return ofService(s.At, err)
 	}
-	if err := awaitHolds(ctx, client, s.Change); err != nil {
+	if err := awaitInForce(ctx, client, s.Change); err != nil {
 		return ofService(s.At, err)
 	}
 	if s.For > 0 {
@@ -82,7 +82,15 @@ func changeText(c flowcontrol.Change) string {
 	return string(b)
 }
 
-// awaitHolds waits until a change is in force.
+// awaitInForce waits until a change that was made has its effect. A transient setting over it does not pass by itself, and ends the wait.
+func awaitInForce(ctx context.Context, client *flowcontrol.Client, made flowcontrol.Change) error {
+	if err := awaitHolds(ctx, client, made); err != nil {
+		return err
+	}
+	return client.InForce(ctx, made)
+}
+
+// awaitHolds waits until the settings are what a change, or its undo, makes them.
 func awaitHolds(ctx context.Context, client *flowcontrol.Client, change flowcontrol.Change) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, liveWithin, fmt.Errorf("the settings were not in force within %s", liveWithin))
 	defer cancel()
