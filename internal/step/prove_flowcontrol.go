@@ -36,7 +36,7 @@ func limiting(key string, value any) (counters []string, cuts bool) {
 		}
 	case part == "memory" && (on || strings.HasSuffix(rest, "heap_limit") || strings.HasSuffix(rest, ".filter_path")):
 		return []string{"memory.memory_rejected"}, false
-	case part == "cpu" && (on || rest == "percent_limit" || strings.HasSuffix(rest, ".filter_path")):
+	case part == "cpu" && (on || rest == "percent_limit" || strings.HasSuffix(rest, ".limit") || strings.HasSuffix(rest, ".filter_path")):
 		return []string{"cpu.rejected_cpu"}, false
 	}
 	return nil, false
