@@ -16,7 +16,7 @@ type Watched struct {
 	Service func(*corev1.Service)
 }
 
-// WatchAll tells of all pods with an IP and of all services of all namespaces, and of each that comes or changes, until ctx ends. It
+// WatchAll tells of all pods that an IP is of, and of all services, of all namespaces, and of each that comes or changes, until ctx ends. It
 // returns when all that there were have been told.
 func (o *Objects) WatchAll(ctx context.Context, to Watched) error {
 	factory := informers.NewSharedInformerFactory(o.Kube, 0)
@@ -25,6 +25,9 @@ func (o *Objects) WatchAll(ctx context.Context, to Watched) error {
 		p, ok := x.(*corev1.Pod)
 		if !ok || p.Status.PodIP == "" || p.Spec.HostNetwork {
 			return
+		}
+		if p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed {
+			return // it keeps its IP in its status, though the network may have given it to another one
 		}
 		list, err := services.Lister().Services(p.Namespace).List(labels.Everything())
 		if err != nil {
