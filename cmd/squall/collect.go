@@ -36,8 +36,8 @@ func (a *app) collectCommand() *cobra.Command {
 		Short: "Collect the interface traffic of any mesh until Ctrl-C",
 		Long: "Serve Envoy's access log service, and the OpenTelemetry protocol's logs, for the proxies of any mesh, and keep each of their\n" +
 			"requests in STORE: a file of SQLite (default records.db), or a file application.yaml that says where Elasticsearch is. What makes\n" +
-			"a mesh send its access logs is a Telemetry with an extension provider: see docs/traffic.md. At the end the account is printed:\n" +
-			"what was received, stored and dropped.\n\n" +
+			"a mesh send its access logs is a Telemetry with an extension provider: see docs/traffic.md. At the end two\n" +
+			"accounts are printed: of the entries that came, with those that were ignored by reason, and of the records: received, stored, dropped.\n\n" +
 			"With a kubeconfig, or in a pod, the cluster's pods and services are watched, so that records name both ends of each request.",
 		Example: "  squall collect --listen 0.0.0.0:15017 traffic.db\n  squall collect application.yaml --kubeconfig ~/.kube/config --interface 'GET /reviews/{id}'",
 		Args:    cobra.MaximumNArgs(1),
@@ -71,7 +71,7 @@ func (a *app) collect(ctx context.Context, f *collectFlags, store string) (err e
 	defer func() {
 		within, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeWithin)
 		defer cancel()
-		err = errors.Join(err, c.Close(within), a.println(c.Account().String()))
+		err = errors.Join(err, c.Close(within), a.println(c.Counts().String()), a.println(c.Account().String()))
 	}()
 	if err := f.watch(ctx, c.Peers()); err != nil {
 		return err

@@ -55,17 +55,6 @@ type Options struct {
 	Phase   func() (run, stage string) // what records that come now belong to; may be nil
 }
 
-// Counts are what has come so far: Entries = Records + all of Ignored + Lost, when no message is being taken in.
-type Counts struct {
-	Streams   int               // that are open
-	Messages  uint64            // of both protocols
-	Entries   uint64            // of the messages
-	Records   uint64            // handed to the sink
-	Ignored   map[string]uint64 // by reason: entries that are not of the end of a request or connection
-	Lost      uint64            // since the sink took no more
-	Malformed uint64            // messages that were none: it is not known how many entries they had
-}
-
 // Server is the service.
 type Server struct {
 	opts    Options
@@ -130,18 +119,6 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 func (s *Server) Register(g *grpc.Server) {
 	accesslogv3.RegisterAccessLogServiceServer(g, s)
 	plogotlp.RegisterGRPCServer(g, &logs{s: s})
-}
-
-// Counts are the numbers as they are now.
-func (s *Server) Counts() Counts {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c := s.counts
-	c.Ignored = map[string]uint64{}
-	for reason, n := range s.counts.Ignored {
-		c.Ignored[reason] = n
-	}
-	return c
 }
 
 func (s *Server) count(change func(*Counts)) {

@@ -189,6 +189,9 @@ func (c *Collector) Flushed(ctx context.Context) (store.Reader, error) {
 	return c.store, nil
 }
 
+// Counts are what became of the entries of access logs before they were records.
+func (c *Collector) Counts() als.Counts { return c.server.Counts() }
+
 // Account is what became of all records so far.
 func (c *Collector) Account() store.Account { return c.store.Account() }
 
