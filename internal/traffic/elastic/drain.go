@@ -77,11 +77,12 @@ func (s *Store) drainFile(ctx context.Context, f spooled) drained {
 			return refused
 		}
 	}
-	if err := s.spool.replace(f, join(left), len(left)); err != nil {
+	done, err := s.spool.replace(f, join(left), len(left))
+	if err != nil {
 		s.Note(func(a *store.Account) { a.LastError = err.Error() })
-		if len(left) > 0 { // all of it is sent again: what is stored is known by its ids, and booked then
-			return refused
-		}
+	}
+	if !done { // all of it is sent again: what is stored is known by its ids, and booked then
+		return refused
 	}
 	s.Note(func(a *store.Account) { a.Spooled -= uint64(f.count - len(left)) })
 	s.Settle(out)

@@ -158,14 +158,15 @@ func (s *spool) behind(f spooled) {
 }
 
 // replace removes a batch, or leaves fewer records of it, behind all others and under its number: passed waits for them too. When the
-// process ends in between, both are there, and what is sent twice is known by its ids.
-func (s *spool) replace(f spooled, rest []byte, count int) error {
+// process ends in between, or the file stays, both are there for the next one, and what is sent twice is known by its ids. When it is not
+// done, the batch is as it was.
+func (s *spool) replace(f spooled, rest []byte, count int) (done bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if count > 0 {
 		number, _, _ := parseName(f.name)
 		if err := s.add(number, rest, count); err != nil {
-			return err
+			return false, err
 		}
 	}
 	if i := slices.Index(s.files, f); i >= 0 {
@@ -174,7 +175,7 @@ func (s *spool) replace(f spooled, rest []byte, count int) error {
 	}
 	close(s.gone)
 	s.gone = make(chan struct{})
-	return ignoreMissing(os.Remove(filepath.Join(s.dir, f.name)))
+	return true, ignoreMissing(os.Remove(filepath.Join(s.dir, f.name)))
 }
 
 func (s *spool) len() int {
