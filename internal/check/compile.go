@@ -255,6 +255,9 @@ func (c *compiler) condition(e ast.Expr) (*node, error) {
 		if list.Kind() != ast.ListKind || list.AsList().Size() != 2 {
 			return nil, c.errOn(list, "write in [0.1, 0.95]", "in takes a closed interval of two limits")
 		}
+		if _, ok := number(call.Args()[0]); ok {
+			return nil, c.errOn(call.Args()[0], "write ratio(…) in [0.1, 0.95]", "a measure stands before in, and its limits after it")
+		}
 		args := append([]ast.Expr{call.Args()[0]}, list.AsList().Elements()...)
 		if err := c.each(n, args, c.quantity); err != nil {
 			return nil, err

@@ -49,6 +49,8 @@ func TestSyntaxErrors(t *testing.T) {
 		{"ratio(code == 503) in [0.9, 0.1]", 24, "empty"},
 		{"ratio(code == 503) in [0.9]", 23, "closed interval of two limits"},
 		{"ratio(code == 503) in 0.9", 23, "closed interval of two limits"},
+		{"0 in [ratio(code == 503), 1]", 1, "write ratio(…) in [0.1, 0.95]"},
+		{"5 in [1, count()]", 1, "a measure stands before in"},
 		{"ratio(code == 200) >= 1 @95%", 20, "no number of requests can show"},
 		{"ratio(code == 503) == 0.5 @95%", 20, "no number of requests can show"},
 		{"mean < 1s @95%", 1, "use a percentile"},

@@ -184,7 +184,8 @@ func (c *compiler) comparable(e *Expr, n, a, b *node) error {
 	return c.errAt(n.at, hint, "%s against %s", da, db)
 }
 
-// possible refuses a comparison of one measure with a number that its range makes always true or never.
+// possible refuses a comparison of one measure with a number that its range makes always true or never. An interval never has a number
+// before it: condition refuses that.
 func (c *compiler) possible(e *Expr, n *node) error {
 	if n.kids[0].op == opNumber && n.kids[1].op == opMeasure {
 		n = &node{op: mirrored(n.op), at: n.at, text: n.text, kids: []*node{n.kids[1], n.kids[0]}}
