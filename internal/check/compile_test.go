@@ -257,3 +257,20 @@ func TestOverflowCountsBothLimits(t *testing.T) {
 		}
 	}
 }
+
+// The proofs of breakers further on, and at a gateway, read both counts too.
+func TestProofsCountOverflowOfBothLimits(t *testing.T) {
+	m := breaker()
+	for _, name := range []string{"upstream_rq_pending_overflow", "upstream_rq_active_overflow"} {
+		m.stats["breaker/"+server1+"/before"][cluster+name] = 1
+		m.stats["breaker/"+server1+"/after"][cluster+name] = 4
+	}
+	for _, stmt := range []string{
+		`elsewhere("httpbin", "upstream_rq_pending_overflow|upstream_rq_active_overflow") == 6`,
+		`proxy("httpbin").counter("cluster\\.outbound\\|[0-9]+\\|[^|]*\\|httpbin\\..*\\.(?:upstream_rq_pending_overflow|upstream_rq_active_overflow)") == 6`,
+	} {
+		if got := judge(t, m, stmt); got.Verdict != Pass {
+			t.Errorf("%s: %v: %s", stmt, got.Verdict, got.Reason)
+		}
+	}
+}

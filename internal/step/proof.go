@@ -13,6 +13,9 @@ import (
 	"squall/internal/scenario"
 )
 
+// overflows is what a breaker shed: Envoy counts what exceeds the limit of requests apart from what exceeds the others.
+const overflows = "upstream_rq_pending_overflow|upstream_rq_active_overflow"
+
 // evidence are the expressions that prove a kind. In direct and elsewhere, HOST stands for the host in quotes and SUBSET for
 // the subset in quotes with its comma. direct is for the host that the load calls: the client's own proxy acts. elsewhere
 // is for a host further on: another proxy acts.
@@ -23,7 +26,7 @@ func evidences() map[string]evidence {
 		// Envoy sheds with the flag UO and never retries what it shed, so that each such answer is one overflow.
 		"circuitBreaker": {"the caller's proxy shed requests above the limits, and each such answer has the flag UO",
 			`overflow(HOSTSUBSET) > 0 && overflow(HOST) == count(flag("UO"))`,
-			`elsewhere(HOST, "upstream_rq_pending_overflow"SUBSET) > 0`},
+			`elsewhere(HOST, "` + overflows + `"SUBSET) > 0`},
 		"maxRetries": {"the caller's proxy left out retries above the limit",
 			`cluster(HOST, "upstream_rq_retry_overflow"SUBSET) > 0`,
 			`elsewhere(HOST, "upstream_rq_retry_overflow"SUBSET) > 0`},
@@ -65,7 +68,7 @@ func onlyHere() map[string]string {
 	return map[string]string{
 		"delay":          ` && elsewhere("fault\\.delays_injected") == 0`,
 		"abort":          ` && elsewhere("fault\\.aborts_injected") == 0`,
-		"circuitBreaker": ` && elsewhere(HOST, "upstream_rq_pending_overflow"SUBSET) == 0`,
+		"circuitBreaker": ` && elsewhere(HOST, "` + overflows + `"SUBSET) == 0`,
 		"outlier":        ` && elsewhere(HOST, "outlier_detection.ejections_enforced_total"SUBSET) == 0`,
 		"timeout":        ` && elsewhere(HOST, "upstream_rq_timeout"SUBSET) == 0`,
 		"retries":        ` && elsewhere(HOST, "upstream_rq_retry"SUBSET) == 0`,
@@ -116,12 +119,13 @@ func (c *compiler) gatewayTo(h Host) string {
 	return ""
 }
 
-// atGateway is an evidence of other proxies, looked at in the gateway's alone. A stat of a host becomes one of its clusters.
+// atGateway is an evidence of other proxies, looked at in the gateway's alone. A stat of a host becomes one of its clusters, as a regular
+// expression, in which a bar between stats needs parentheses.
 func atGateway(elsewhere, gateway string, h Host, subset string) string {
 	clusters := `cluster\\.outbound\\|[0-9]+\\|` + cmp.Or(subset, `[^|]*`) + `\\|` + strings.ReplaceAll(h.FQDN, ".", `\\.`) + `\\.`
 	of := fmt.Sprintf("proxy(%q).counter(", gateway)
 	out := strings.ReplaceAll(elsewhere, `elsewhere(HOST, "`, of+`"`+clusters)
-	return strings.NewReplacer("elsewhere(", of, "SUBSET", "").Replace(out)
+	return strings.NewReplacer(overflows, "(?:"+overflows+")", "elsewhere(", of, "SUBSET", "").Replace(out)
 }
 
 // called is the host as checks name it.
