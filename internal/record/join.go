@@ -53,8 +53,11 @@ type join struct {
 	match    []int32              // per request of the block: 1 + number of its answer, none or ambiguous
 	answers  []answer
 	numbers  map[answerKey]int32
-	pods     map[string]*Proxy // by IP
+	pods     map[string]answerer // by IP
 }
+
+// answerer is the pod that has an address, with its version. What is not known, as two pods had it in turn, is empty.
+type answerer struct{ pod, version string }
 
 const (
 	none      int32 = 0
@@ -79,7 +82,7 @@ type answerKey struct {
 type RequestKey [16]byte
 
 func (r *Run) newJoin(phase string, block int) (*join, error) {
-	proxies, err := r.Proxies()
+	proxies, err := r.PhaseProxies(phase) // a pod of another phase may have had the address of one of this
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
@@ -89,15 +92,27 @@ func (r *Run) newJoin(phase string, block int) (*join, error) {
 	}
 	j := &join{
 		requests: l, block: block, parser: newParser(),
-		index: map[RequestKey]int32{}, numbers: map[answerKey]int32{}, pods: map[string]*Proxy{},
+		index: map[RequestKey]int32{}, numbers: map[answerKey]int32{}, pods: map[string]answerer{},
 	}
-	for i, p := range proxies {
-		j.pods[p.IP] = &proxies[i]
+	for _, p := range proxies {
+		j.place(p)
 		if p.Client {
 			j.access = append(j.access, r.Path(accessFile(phase, p.Pod)))
 		}
 	}
 	return j, nil
+}
+
+// place notes who answers at the proxy's address.
+func (j *join) place(p Proxy) {
+	a := answerer{p.Pod, p.Labels["version"]}
+	if other, ok := j.pods[p.IP]; ok && other.pod != a.pod {
+		a.pod = ""
+		if other.version != a.version {
+			a.version = ""
+		}
+	}
+	j.pods[p.IP] = a
 }
 
 // nextBlock yields a block of samples in three steps: number the ids of the next requests, look them up in the access log,
@@ -219,9 +234,8 @@ func (j *join) number(a *Access) int32 {
 	}
 	n := answer{flags: splitFlags(a.Flags), route: k.route, upstream: k.upstream, attempts: k.attempts}
 	if host, _, err := net.SplitHostPort(k.upstream); err == nil {
-		if p := j.pods[host]; p != nil {
-			n.pod, n.answered = p.Pod, p.Labels["version"]
-		}
+		p := j.pods[host]
+		n.pod, n.answered = p.pod, p.version
 	}
 	j.numbers[k] = int32(len(j.answers))
 	j.answers = append(j.answers, n)

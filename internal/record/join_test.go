@@ -160,3 +160,34 @@ func TestSamplesOfSeveralClients(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// A pod may get the address of one that is gone. Of a phase's answers only the pods of the phase are asked for, and where two of them had
+// the address it is not known which of them answered.
+func TestSamplesOfAnAddressThatWasGivenAgain(t *testing.T) {
+	pod := func(name, version string) Proxy {
+		return Proxy{Pod: name, IP: "127.1.0.4", Labels: map[string]string{"version": version}}
+	}
+	for _, tt := range []struct {
+		name         string
+		ever, phase  []Proxy
+		pod, version string
+	}{
+		{"another pod before", []Proxy{pod("new", "v2"), pod("old", "v1")}, []Proxy{pod("new", "v2")}, "new", "v2"},
+		{"another pod later", []Proxy{pod("old", "v1"), pod("new", "v2")}, []Proxy{pod("old", "v1")}, "old", "v1"},
+		{"two in one phase", []Proxy{pod("old", "v1"), pod("new", "v2")}, []Proxy{pod("old", "v1"), pod("new", "v2")}, "", ""},
+		{"two of one version", []Proxy{pod("old", "v1"), pod("new", "v1")}, []Proxy{pod("old", "v1"), pod("new", "v1")}, "", "v1"},
+		{"a run that noted no phases", []Proxy{pod("old", "v1")}, nil, "old", "v1"},
+	} {
+		r := joinedRun(t, []Request{{Code: 200, ID: uuid(0, '4')}}, entry(uuid(0, '4'), "outbound|8000||h", "127.1.0.4:8080", "-", "via_upstream"))
+		client := Proxy{Pod: "squall-load", IP: "127.1.0.2", Client: true}
+		must(t, r.WriteProxies(append(tt.ever, client)))
+		if tt.phase != nil {
+			must(t, r.WritePhaseProxies("p", append(tt.phase, client)))
+		}
+		got, errs := collect(r.Samples("p"))
+		must(t, errors.Join(errs...))
+		if len(got) != 1 || !got[0].Joined || got[0].Pod != tt.pod || got[0].Answered != tt.version {
+			t.Errorf("%s: %+v, want pod %q of %q", tt.name, got, tt.pod, tt.version)
+		}
+	}
+}
