@@ -127,8 +127,8 @@ func (p *phase) traffic() (record.Traffic, error) {
 	return p.recorded, p.trafficErr
 }
 
-// whole is what the store held of the phase, when that is all there was; else a reading says why not.
-func (p *phase) whole(service string) (record.Traffic, reading, bool) {
+// whole is what the store held of the phase, when that is all there was of what the measure reads; else a reading says why not.
+func (p *phase) whole(m *measure) (record.Traffic, reading, bool) {
 	t, err := p.traffic()
 	source := "records"
 	switch {
@@ -144,7 +144,7 @@ func (p *phase) whole(service string) (record.Traffic, reading, bool) {
 	if why := dropped(t); why != "" {
 		return t, absent(source, "the store dropped some: %s", why), false
 	}
-	if why := p.unrecorded(service); why != "" {
+	if why := p.unrecorded(m); why != "" {
 		return t, absent(source, "%s", why), false
 	}
 	return t, reading{source: source}, true
@@ -152,7 +152,7 @@ func (p *phase) whole(service string) (record.Traffic, reading, bool) {
 
 // ofRecorded sums up the records that match.
 func (p *phase) ofRecorded(m *measure, confidence float64) reading {
-	t, out, ok := p.whole(m.service)
+	t, out, ok := p.whole(m)
 	if !ok {
 		return out
 	}
@@ -170,7 +170,7 @@ func (p *phase) ofRecorded(m *measure, confidence float64) reading {
 
 // ofOrigins counts the origins of failures that match.
 func (p *phase) ofOrigins(m *measure) reading {
-	t, out, ok := p.whole(m.service)
+	t, out, ok := p.whole(m)
 	if !ok {
 		return out
 	}
@@ -193,20 +193,31 @@ func (p *phase) ofOrigins(m *measure) reading {
 	return exact(float64(n), int64(len(all)), out.source)
 }
 
-// unrecorded says why a service has no records of its own though its pods were called: each record is of one service.
-func (p *phase) unrecorded(service string) string {
+// unrecorded says why records that the measure reads are missing: those of a pod that ended, and those of a service whose pods were
+// called by another name, since each record is of one service.
+func (p *phase) unrecorded(m *measure) string {
 	for _, x := range p.proxies {
-		if !slices.Contains(x.Services, service) {
-			continue
-		}
-		if x.Ended != "" {
+		isOf := slices.Contains(x.Services, m.service)
+		if x.Ended != "" && (isOf || m.readsAll()) {
 			return fmt.Sprintf("those of %s may be incomplete: %s", x.Pod, x.Ended)
 		}
-		if len(x.Services) > 1 && service != x.Labels["app"] && (slices.Contains(x.Services, x.Labels["app"]) || x.Services[0] != service) {
-			return fmt.Sprintf("the pods of %s are those of %s too, by which their records go", service, strings.Join(slices.DeleteFunc(slices.Clone(x.Services), func(s string) bool { return s == service }), ", "))
+		if isOf && len(x.Services) > 1 && m.service != x.Labels["app"] && (slices.Contains(x.Services, x.Labels["app"]) || x.Services[0] != m.service) {
+			return fmt.Sprintf("the pods of %s are those of %s too, by which their records go", m.service,
+				strings.Join(slices.DeleteFunc(slices.Clone(x.Services), func(s string) bool { return s == m.service }), ", "))
 		}
 	}
 	return ""
+}
+
+// readsAll says whether the measure reads records of any proxy: it names no service, or asks for those of callers, or they decide what an
+// origin is. What waited is about no proxy's records but those that came.
+func (m *measure) readsAll() bool {
+	return m.field != waitedField && (m.service == "" || m.kind == mOrigins || m.asksReporter())
+}
+
+// asksReporter says whether the predicate chooses by whose proxy told.
+func (m *measure) asksReporter() bool {
+	return m.pred != nil && slices.Contains(m.pred.uses, reporterVariable)
 }
 
 // recordedSum is what the matching groups come to.
@@ -220,7 +231,7 @@ type recordedSum struct {
 
 // sumUp adds the groups that match; n is how many records the service has at all.
 func (p *phase) sumUp(m *measure, groups []record.TrafficGroup) (n int64, out recordedSum, err error) {
-	asked := m.pred != nil && slices.Contains(m.pred.uses, reporterVariable)
+	asked := m.asksReporter()
 	for i := range groups {
 		g := &groups[i]
 		if m.service != "" && (g.Service != m.service || g.Namespace != p.namespace) || !asked && g.Reporter != callee {

@@ -112,6 +112,33 @@ func TestRecordedIncomplete(t *testing.T) {
 	}
 }
 
+// What a pod that ended had recorded is not known, whichever way the records are asked for.
+func TestRecordedOfPodsThatEnded(t *testing.T) {
+	for stmt, ended := range map[string]map[string]Verdict{
+		`records(failed).count == 0`:                                 {server1: Inconclusive, client: Inconclusive},
+		`records().count == 140`:                                     {server1: Inconclusive, client: Inconclusive},
+		`records(service == "httpbin" && failed).count == 0`:         {server1: Inconclusive},
+		`records(httpbin, failed).count == 0`:                        {server1: Inconclusive, client: Pass},
+		`records(httpbin, reporter == "source" && failed).count > 0`: {client: Inconclusive, server1: Inconclusive},
+		`origins(httpbin, reporter == "source").count == 1`:          {client: Inconclusive, server1: Inconclusive},
+		`origins().count == 1`:                                       {client: Inconclusive, server1: Inconclusive},
+		`records().waited == 12`:                                     {server1: Pass}, // what it lost did not wait
+	} {
+		for pod, want := range ended {
+			m := recordedBreaker()
+			for i := range m.proxies {
+				if m.proxies[i].Pod == pod {
+					m.proxies[i].Ended = "its pod ended"
+				}
+			}
+			got := judge(t, m, stmt)
+			if got.Verdict != want || want == Inconclusive && !strings.Contains(got.Reason, "those of "+pod+" may be incomplete") {
+				t.Errorf("%s without %s: %v, %s", stmt, pod, got.Verdict, got.Reason)
+			}
+		}
+	}
+}
+
 func TestRecordedMistakes(t *testing.T) {
 	for stmt, want := range map[string]string{
 		`records(httpbin, path == "/get").count > 0`:       "path is known of access log entries, not of interface-traffic records",
