@@ -104,7 +104,7 @@ func (p *phase) notRun() string {
 	case p.loadErr != nil:
 		return fmt.Sprintf("the load of %s is not known: %v", p.name, p.loadErr)
 	case p.load.Lost != "":
-		return fmt.Sprintf("the load of %s is not whole: %s", p.name, p.load.Lost)
+		return fmt.Sprintf("the load of %s shows nothing: %s", p.name, p.load.Lost)
 	case p.load.Count == 0:
 		return fmt.Sprintf("no request of %s was finished", p.name)
 	default:

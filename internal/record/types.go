@@ -168,8 +168,8 @@ type Load struct {
 	Errors map[string]string `json:"errors,omitempty"`
 	// Workers are the pods that made the calls, when there is more than one or they are not Squall's own process.
 	Workers []WorkerLoad `json:"workers,omitempty"`
-	// Lost says why the load's calls are not known, so that nothing can be judged by it: a worker that it could not do without was
-	// lost, or a generator that is not Squall's own counted other calls than its proxy logged.
+	// Lost says why nothing can be judged by the load: a worker that it could not do without was lost, a generator that is not Squall's
+	// own counted other calls than its proxy logged, or the changes that were to come under it were live only when it was over.
 	Lost string `json:"lost,omitempty"`
 	// Complete says that each proxy's access log holds as many entries as its own counters say; else what is missing.
 	Complete string `json:"complete,omitempty"` // "ok", or what is missing

@@ -13,8 +13,8 @@ import (
 	"squall/internal/record"
 )
 
-// effects saves what the phase's actions did to pods, as it is when the load has ended.
-func (r *runner) effects(ctx context.Context, p *plan.Phase) error {
+// effects saves what the phase's actions did to pods, as it is when the load has ended. late is why that is not known, "" when it is.
+func (r *runner) effects(ctx context.Context, p *plan.Phase, late string) error {
 	if len(r.acting) == 0 {
 		return nil
 	}
@@ -26,7 +26,7 @@ func (r *runner) effects(ctx context.Context, p *plan.Phase) error {
 			errs = append(errs, fmt.Errorf("%s: %w", x.Step, err))
 		}
 		for _, e := range list {
-			e.Step, e.Workload = x.Step, x.Workload
+			e.Step, e.Workload, e.Missing = x.Step, x.Workload, late
 			if err != nil {
 				e.Missing = err.Error()
 			}

@@ -47,6 +47,22 @@ func TestCrashThatWasAskedFor(t *testing.T) {
 	})
 }
 
+// A load shows nothing of changes that are live when it is over, whatever has become of the pods by the time that they are.
+func TestChangesThatComeTooLate(t *testing.T) {
+	w := prepare(t, "late.yaml")
+	w.run()
+	w.expect(check.Inconclusive, 4, "restart: ", "the load ended before its changes were live")
+	effects, err := w.out.Record.Effects("restart")
+	if err != nil || len(effects) != 1 || effects[0].Missing == "" {
+		t.Errorf("%+v, %v", effects, err)
+	}
+	for _, p := range w.out.Result.Phases {
+		if p.Name == "after" && p.Verdict != check.Pass {
+			t.Errorf("the stage after it: %v: %s", p.Verdict, p.Reason)
+		}
+	}
+}
+
 // TestHeldProcesses stops a program and a proxy. The next stages and the rollback cope with them.
 func TestHeldProcesses(t *testing.T) {
 	deeds := func(w *whole) (out []string) {

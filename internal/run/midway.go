@@ -59,14 +59,22 @@ func (m *midway) await(loadDone <-chan struct{}) error {
 	return nil
 }
 
-// applyMidway makes the phase's changes when the share of the load is done, and breaks the load off when that fails. wait returns
-// when the changes are live, or why they are not.
-func (r *runner) applyMidway(ctx context.Context, cancel context.CancelCauseFunc, p *plan.Phase, m *midway, loadDone <-chan struct{}) (wait func() error) {
+// change is what is made of the mesh while a load runs.
+type change struct {
+	done chan struct{} // closed when the changes are live, or failed
+	err  error         // why they are not live
+}
+
+// applyMidway makes the phase's changes when the share of the load is done, and breaks the load off when that fails. For a phase whose
+// changes are live before its load there is nothing left to do.
+func (r *runner) applyMidway(ctx context.Context, cancel context.CancelCauseFunc, p *plan.Phase, m *midway, loadDone <-chan struct{}) *change {
+	c := &change{done: make(chan struct{})}
 	if m == nil {
-		return func() error { return nil }
+		close(c.done)
+		return c
 	}
-	changed := make(chan error, 1)
 	go func() {
+		defer close(c.done)
 		err := r.guarded(func() error {
 			if err := m.await(loadDone); err != nil {
 				return err
@@ -74,10 +82,42 @@ func (r *runner) applyMidway(ctx context.Context, cancel context.CancelCauseFunc
 			return r.apply(ctx, p)
 		})
 		if err != nil {
-			err = fmt.Errorf("change under load: %w", err)
-			cancel(err)
+			c.err = fmt.Errorf("change under load: %w", err)
+			cancel(c.err)
 		}
-		changed <- err
 	}()
-	return func() error { return <-changed }
+	return c
+}
+
+// isDone says whether the changes are live, or failed.
+func (c *change) isDone() bool {
+	select {
+	case <-c.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// wait returns when the changes are live, or why they are not.
+func (c *change) wait() error {
+	<-c.done
+	return c.err
+}
+
+// lateChange is why a load shows nothing of changes that were made under it.
+const lateChange = "the load ended before its changes were live"
+
+// endChange notes what the phase's actions did as its load ends, and waits for changes that are not live by then: late is then why the load
+// shows nothing of them. Until they are done their actions must not be looked at.
+func (r *runner) endChange(ctx context.Context, p *plan.Phase, c *change) (late string, err error) {
+	if !c.isDone() {
+		late = lateChange
+	}
+	if err := c.wait(); err != nil {
+		return late, err
+	}
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), gatherWithin, fmt.Errorf("not within %s", gatherWithin))
+	defer cancel()
+	return late, r.effects(ctx, p, late)
 }

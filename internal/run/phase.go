@@ -76,7 +76,7 @@ func (r *runner) phase(ctx context.Context, p *plan.Phase) error {
 		result.Complete = incomplete.Error()
 		r.event(record.Event{Phase: p.Name, Kind: "error", Text: incomplete.Error()})
 	}
-	told := errors.Join(r.partings(p, before), r.effects(gather, p))
+	told := r.partings(p, before)
 	r.dismiss(*result)
 	err = errors.Join(loadErr, told, r.Record.WriteLoad(p.Name, *result), r.unchanged(gather), r.settingsHold(gather), r.sameProxies(gather),
 		r.saveRecords(ctx, p.Name, before)) // last, as it may take the store a while
@@ -155,15 +155,19 @@ func (r *runner) load(ctx context.Context, p *plan.Phase, run driver, requests *
 	changed := r.applyMidway(ctx, cancel, p, sink.midway, watch.Done())
 	at := r.since()
 	got, err := run(ctx, load.Output{Sink: sink, Progress: progress})
+	took := r.since() - at
 	stop()
-	err = errors.Join(err, <-watched, changed(), requests.Close())
+	late, unended := r.endChange(ctx, p, changed)
+	err = errors.Join(err, <-watched, unended, requests.Close())
 	if got.URL == "" {
 		return nil, err // it was refused
 	}
-	took := r.since() - at
 	r.event(record.Event{At: at, Took: took, Phase: p.Name, Kind: "load", Text: fmt.Sprintf("%d requests at %.0f/s", got.Count, got.QPS)})
 	if got.Interrupted != "" && got.Lost == "" {
 		err = errors.Join(err, fmt.Errorf("the load was broken off: %w", context.Cause(ctx)))
+	}
+	if got.Interrupted == "" && got.Lost == "" {
+		got.Lost = late
 	}
 	return &got, errors.Join(err, r.guarded(func() error {
 		r.Progress.Load(p.Name, time.Duration(took*float64(time.Second)), p.Load.Requests, progress.Snapshot())
