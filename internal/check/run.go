@@ -181,10 +181,11 @@ func (j *runJudge) judge(stmt, phase string) Outcome {
 // prove judges a proof. One that does not hold is INCONCLUSIVE: a fault that did not fire says nothing about the mesh.
 func (j *runJudge) prove(p Proof, phase string) Outcome {
 	if strings.TrimSpace(p.Expr) == "" {
-		return Outcome{
-			Kind: KindProof, Phase: phase, Name: p.Step, Text: p.Text,
-			Reason: "fault not proven: there is no proof for " + p.Step,
+		why := "fault not proven: there is no proof for " + p.Step
+		if p.Text != "" {
+			why += ": " + p.Text
 		}
+		return Outcome{Kind: KindProof, Phase: phase, Name: p.Step, Text: p.Text, Reason: why}
 	}
 	out := j.judge(p.Expr, phase)
 	out.Kind, out.Name, out.Text = KindProof, p.Step, p.Text

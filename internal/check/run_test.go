@@ -110,6 +110,8 @@ func TestSavedRuns(t *testing.T) {
 			}
 		}, Inconclusive, 4, "neither before nor after"},
 		{"no-proof", spec(`"proofs": [`+"\n", `"proofsOfOld": [`+"\n"), Inconclusive, 4, "there is no proof for circuitBreaker httpbin"},
+		{"unprovable", spec(`"expr": "overflow(httpbin) > 0 &&`, `"was": "overflow(httpbin) > 0 &&`), Inconclusive, 4,
+			"breaker: fault not proven: there is no proof for circuitBreaker httpbin: the breaker shed calls"},
 		{"no-stage-ran", func(t *testing.T, dir string) { remove(t, dir, "phases/breaker/load.json") }, Inconclusive, 4, "the load of breaker did not run to its end"},
 		{"no-check", func(t *testing.T, dir string) {
 			editJSON(t, dir, "spec.json", func(s map[string]any) {

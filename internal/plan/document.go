@@ -192,6 +192,10 @@ func (ph PhaseDocument) write(b *strings.Builder) {
 		fmt.Fprintf(b, "  not predicted: %s\n", why)
 	}
 	for _, p := range ph.Proofs {
+		if p.Expr == "" {
+			fmt.Fprintf(b, "  no proof of %s, so that the run cannot pass: %s\n", p.Step, p.Text)
+			continue
+		}
 		fmt.Fprintf(b, "  proof of %s: %s\n", p.Step, p.Expr)
 	}
 	for _, why := range ph.Unproven {

@@ -91,7 +91,8 @@ type Mark struct {
 	Or []string `json:"or,omitempty"`
 }
 
-// Proof is a statement in the language of checks that holds when the step took effect on the edge it is meant for.
+// Proof is a statement in the language of checks that holds when the step took effect on the edge it is meant for. Without Expr nothing can
+// prove the step, and Text says why.
 type Proof struct {
 	Step string `json:"step"`
 	Text string `json:"text"`
@@ -163,7 +164,7 @@ func Compile(set *Set, steps []scenario.Step, opts Options) (Compiled, error) {
 	return out, nil
 }
 
-// prove adds what shows that each step took effect.
+// prove adds what shows that each step took effect. A step that has neither a proof nor a statement why not is unprovable.
 func (c *compiler) prove(out *Compiled) {
 	for _, s := range c.steps {
 		c.step = s
@@ -171,7 +172,12 @@ func (c *compiler) prove(out *Compiled) {
 			c.state("%s", why)
 			continue
 		}
-		if proofs := c.kindOf(s).proofs(c, s); len(proofs) > 0 {
+		stated := len(c.unproven)
+		proofs := c.kindOf(s).proofs(c, s)
+		if len(proofs) == 0 && len(c.unproven) == stated {
+			proofs = c.unprovable("no counter tells whether it took effect")
+		}
+		if len(proofs) > 0 {
 			out.Proofs = append(out.Proofs, proofs...)
 			out.Faults = append(out.Faults, s.String())
 		}
@@ -225,6 +231,12 @@ type compiler struct {
 // state notes something that the step at work does and that nothing proves.
 func (c *compiler) state(format string, args ...any) {
 	c.unproven = append(c.unproven, Unproven{c.step.String(), fmt.Sprintf(format, args...)})
+}
+
+// unprovable is a proof of the step at work that never holds, for the reason: the run is INCONCLUSIVE, unless the author says why nothing
+// has to prove the step.
+func (c *compiler) unprovable(format string, args ...any) []Proof {
+	return []Proof{{Step: c.step.String(), Text: fmt.Sprintf(format, args...)}}
 }
 
 func (c *compiler) problem(field, what, hint string) {

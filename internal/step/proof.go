@@ -306,7 +306,7 @@ func proveRoute(c *compiler, s scenario.Step) []Proof {
 // tell apart is stated.
 func (c *compiler) proveGatewayRoute(h Host, spec *scenario.Route, proofs []Proof) []Proof {
 	if fitsRoute(onRoute(spec.Match), c.opts.Request) == never {
-		return []Proof{{Step: c.step.String(), Text: "no request of the load fits the match"}}
+		return c.unprovable("no request of the load fits the match")
 	}
 	for _, u := range c.leadingTo(h) {
 		r := c.routes[keyOf(u)]

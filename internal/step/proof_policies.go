@@ -20,7 +20,7 @@ func proveMTLS(c *compiler, s scenario.Step) []Proof {
 func (c *compiler) proveMode(mode string, workload map[string]string) []Proof {
 	services := c.servicesOf(workload, c.hasOwnMode)
 	if len(services) == 0 {
-		return nil
+		return c.unprovable("no service has pods that it is for, so that no access log tells who called them")
 	}
 	step := c.step.String()
 	sum := func(predicate string) string { return arrived(services, predicate) }

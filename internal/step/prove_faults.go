@@ -86,7 +86,7 @@ func proveStop(c *compiler, s scenario.Step) []Proof {
 	if !ok {
 		return nil
 	}
-	return c.proveHeld("stopped", "the programs are stopped, and requests to them hang", hangs(), a, u)
+	return c.proveHeld(held{"stopped", "the programs are stopped", "requests to them hang"}, hangs(), a, u)
 }
 
 func provePartition(c *compiler, s scenario.Step) []Proof {
@@ -96,7 +96,7 @@ func provePartition(c *compiler, s scenario.Step) []Proof {
 	}
 	text := "requests to the pods do not get through"
 	if !c.opts.Cluster {
-		return c.proveHeld("partitioned", "the pods' proxies are stopped, and "+text, cut(), a, u)
+		return c.proveHeld(held{"partitioned", "the pods' proxies are stopped", text}, cut(), a, u)
 	}
 	if spec := s.Spec.(*scenario.Partition); spec.From != "" {
 		return c.proveOneCaller(spec.From, text, u)
@@ -104,7 +104,12 @@ func provePartition(c *compiler, s scenario.Step) []Proof {
 	if expr := c.met(cut(), u); expr != "" {
 		return []Proof{{s.String(), text + ", so that the cluster's network heeds the policy", expr}}
 	}
-	return nil // without a proof the run is INCONCLUSIVE
+	return c.withoutCallers(u)
+}
+
+// withoutCallers says why no caller's proxy proves what is done to the pods of a workload.
+func (c *compiler) withoutCallers(u *unstructured.Unstructured) []Proof {
+	return c.unprovable("no service leads to the pods of %s, so that no caller's proxy tells", u.GetName())
 }
 
 // proveOneCaller looks for requests that did not get through at the proxies of the caller that is cut off, where checks can name them, and
@@ -112,7 +117,7 @@ func provePartition(c *compiler, s scenario.Step) []Proof {
 func (c *compiler) proveOneCaller(from, text string, u *unstructured.Unstructured) []Proof {
 	h, _, ok := c.facing(u)
 	if !ok {
-		return nil
+		return c.withoutCallers(u)
 	}
 	expr := strings.ReplaceAll(cut().elsewhere, "HOST", strconv.Quote(c.called(h)))
 	if from == c.opts.Client {
@@ -125,13 +130,16 @@ func (c *compiler) proveOneCaller(from, text string, u *unstructured.Unstructure
 	return []Proof{{c.step.String(), text + " from " + from + ", so that the cluster's network heeds the policy", expr}}
 }
 
+// held is what is done to pods that stand still, and what requests to them meet.
+type held struct{ effect, text, requests string }
+
 // proveHeld asks for the pods that are held, and for what their callers meet. Without a service nobody calls them.
-func (c *compiler) proveHeld(name, text string, e evidence, a Action, u *unstructured.Unstructured) []Proof {
-	expr := c.met(e, u)
-	if expr == "" {
-		return nil
+func (c *compiler) proveHeld(what held, e evidence, a Action, u *unstructured.Unstructured) []Proof {
+	isHeld := effect(what.effect, a.Workload, a.Pods)
+	if expr := c.met(e, u); expr != "" {
+		return []Proof{{c.step.String(), what.text + ", and " + what.requests, isHeld + " && " + expr}}
 	}
-	return []Proof{{c.step.String(), text, effect(name, a.Workload, a.Pods) + " && " + expr}}
+	return []Proof{{c.step.String(), what.text, isHeld}}
 }
 
 func proveCordon(c *compiler, s scenario.Step) []Proof {

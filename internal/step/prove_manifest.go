@@ -21,6 +21,7 @@ func proveManifest(c *compiler, s scenario.Step) []Proof {
 		return nil
 	}
 	c.missed = nil
+	stated := len(c.unproven)
 	var out []Proof
 	for _, src := range sources {
 		u := &unstructured.Unstructured{Object: src.object}
@@ -39,7 +40,10 @@ func proveManifest(c *compiler, s scenario.Step) []Proof {
 		}
 	}
 	if len(out) == 0 {
-		return c.missed
+		out = c.missed
+	}
+	if len(out) == 0 && len(c.unproven) == stated {
+		c.state("nothing in it has a proof: it brings nothing new, or subsets or Kubernetes objects alone; write checks that show it")
 	}
 	return out
 }
