@@ -164,15 +164,15 @@ func proveOutlier(c *compiler, s scenario.Step) []Proof {
 	return c.proof("outlier", s.Host(), s.Spec.(*scenario.Outlier).Subset)
 }
 
-func proveDelay(c *compiler, s scenario.Step) []Proof   { return c.proof("delay", s.Host(), "") }
-func proveAbort(c *compiler, s scenario.Step) []Proof   { return c.proof("abort", s.Host(), "") }
-func proveTimeout(c *compiler, s scenario.Step) []Proof { return c.proof("timeout", s.Host(), "") }
+func proveDelay(c *compiler, s scenario.Step) []Proof   { return c.proveOnRoutes("delay", s) }
+func proveAbort(c *compiler, s scenario.Step) []Proof   { return c.proveOnRoutes("abort", s) }
+func proveTimeout(c *compiler, s scenario.Step) []Proof { return c.proveOnRoutes("timeout", s) }
 
 func proveRetries(c *compiler, s scenario.Step) []Proof {
 	if s.Spec.(*scenario.Retries).Attempts == 0 {
-		return c.proof("noRetries", s.Host(), "")
+		return c.proveOnRoutes("noRetries", s)
 	}
-	return c.proof("retries", s.Host(), "")
+	return c.proveOnRoutes("retries", s)
 }
 
 func proveWeights(c *compiler, s scenario.Step) []Proof {

@@ -69,10 +69,11 @@ func (c *compiler) ruled(s scenario.Step) (h Host, r *ruling, v *unstructured.Un
 
 // proveGatewayTimeout looks at the clusters of all Services that the route leads to: it is there that Envoy counts.
 func proveGatewayTimeout(c *compiler, s scenario.Step) []Proof {
-	h, r, _ := c.ruled(s)
+	h, r, v := c.ruled(s)
 	if r == nil {
 		return nil
 	}
+	own, others := c.timedRules(s, h, r, v)
 	var here, elsewhere []string
 	for _, name := range backends(r.object) {
 		if to, ok := c.set.Resolve(name, c.opts.Namespace); ok {
@@ -82,13 +83,69 @@ func proveGatewayTimeout(c *compiler, s scenario.Step) []Proof {
 	}
 	text := evidences()["timeout"].text
 	if !c.isTarget(h) {
+		if len(others) > 0 {
+			return c.unprovable(notApart, strings.Join(others, ", "), "timeout")
+		}
 		return []Proof{{s.String(), text, strings.Join(elsewhere, " + ") + " > 0"}}
 	}
 	expr := strings.Join(here, " + ") + ` > 0 && count(flag("UT")) > 0`
+	switch {
+	case len(others) > 0 && len(own) == 0:
+		return c.unprovable("all requests of the load take %s", strings.Join(others, ", "))
+	case len(others) > 0:
+		text += onOwn
+		expr += seenOn("timeout", own)
+	}
 	if !c.hasKindElsewhere("timeout") {
 		expr += " && " + strings.Join(elsewhere, " + ") + " == 0"
 	}
 	return []Proof{{s.String(), text, expr}}
+}
+
+// timedRules are the names, in quotes, of the rules that the step gives a timeout, and those of others that have one and that requests can
+// come to.
+func (c *compiler) timedRules(s scenario.Step, h Host, r *ruling, v *unstructured.Unstructured) (own, others []string) {
+	request := c.opts.Request
+	if !c.isTarget(h) {
+		request = nil
+	}
+	mine := c.madeRules(r, s.Path, v)
+	var theirs []string
+	for _, o := range c.steps {
+		if o.Kind == s.Kind && o.Path != s.Path {
+			theirs = append(theirs, c.madeRules(r, o.Path, v)...)
+		}
+	}
+	routes := fields.Maps(specOf(v), "http")
+	for i, reach := range reaches(routes, request) {
+		name := nameOf(routes[i])
+		isOwn := slices.Contains(mine, name) || matchOf(s) == nil && !slices.Contains(theirs, name)
+		switch {
+		case reach == never || !gives(routes[i], "timeout"):
+		case isOwn:
+			own = append(own, strconv.Quote(name))
+		default:
+			others = append(others, "the rule "+name)
+		}
+	}
+	if len(own) == 0 && len(mine) > 0 {
+		own = []string{strconv.Quote(mine[0])} // no request of the load comes to it
+	}
+	return own, others
+}
+
+// madeRules are the names of the rules that are for a step's match, and of their copies for other matches.
+func (c *compiler) madeRules(r *ruling, path string, v *unstructured.Unstructured) (out []string) {
+	for _, name := range r.made[path] {
+		out = append(out, strings.TrimSuffix(name+"."+c.opts.Marker, "."))
+	}
+	for _, route := range fields.Maps(specOf(v), "http") {
+		name := nameOf(route)
+		if !slices.Contains(out, name) && slices.ContainsFunc(out, func(o string) bool { return isOwnRule(o, name, c.opts.Marker) }) {
+			out = append(out, name)
+		}
+	}
+	return out
 }
 
 func proveGatewayWeights(c *compiler, s scenario.Step) []Proof {
@@ -222,19 +279,11 @@ func proveGatewayRouted(c *compiler, s scenario.Step) []Proof {
 	if spec.Match == nil || !direct {
 		return proofs
 	}
-	var own []string
-	for _, name := range r.made[s.Path] {
-		own = append(own, strings.TrimSuffix(name+"."+c.opts.Marker, "."))
-	}
-	comes := never
+	own, comes := c.madeRules(r, s.Path, v), never
 	routes := fields.Maps(specOf(v), "http")
 	for i, reach := range reaches(routes, c.opts.Request) {
-		name := nameOf(routes[i])
-		if !slices.ContainsFunc(own, func(o string) bool { return isOwnRule(o, name, c.opts.Marker) }) {
+		if !slices.Contains(own, nameOf(routes[i])) {
 			continue
-		}
-		if !slices.Contains(own, name) {
-			own = append(own, name)
 		}
 		if reach == always || comes == never {
 			comes = reach

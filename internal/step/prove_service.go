@@ -121,23 +121,13 @@ func sameWays(before, u *unstructured.Unstructured) bool {
 // proof is in c.missed.
 func (c *compiler) proveFaults(e edge, before, u *unstructured.Unstructured) (out []Proof) {
 	routes := fields.Maps(specOf(u), "http")
-	var done []string
-	for i, reach := range reaches(routes, e.request) {
-		old, route := oldRoute(before, routes[i]), routes[i]
-		for _, kind := range []string{"delay", "abort"} {
-			fault, _ := route["fault"].(map[string]any)
-			oldFault, _ := old["fault"].(map[string]any)
-			switch {
-			case fault[kind] == nil || reflect.DeepEqual(fault[kind], oldFault[kind]):
-			case reach == never:
-				c.missed = append(c.missed, c.proofAt(kind, e.host, "", e.direct)...)
-				c.state(u.GetKind()+" %s: no request of the load comes to the %s on its route %d", u.GetName(), kind, i+1)
-			case !slices.Contains(done, kind):
-				done = append(done, kind)
-				out = append(out, c.proofAt(kind, e.host, "", e.direct)...)
-			}
-		}
-		if reach == never || reflect.DeepEqual(old["mirror"], route["mirror"]) && reflect.DeepEqual(old["mirrors"], route["mirrors"]) {
+	reached := reaches(routes, e.request)
+	for _, kind := range []string{"delay", "abort"} {
+		out = append(out, c.proveFault(kind, e, before, u, reached)...)
+	}
+	for i, route := range routes {
+		old := oldRoute(before, route)
+		if reached[i] == never || reflect.DeepEqual(old["mirror"], route["mirror"]) && reflect.DeepEqual(old["mirrors"], route["mirrors"]) {
 			continue
 		}
 		for _, to := range mirrorsOf(route) {
@@ -147,6 +137,32 @@ func (c *compiler) proveFaults(e edge, before, u *unstructured.Unstructured) (ou
 		}
 	}
 	return out
+}
+
+// proveFault proves the faults of a kind that are new, all of them by one proof.
+func (c *compiler) proveFault(kind string, e edge, before, u *unstructured.Unstructured, reached []reach) []Proof {
+	var fresh, missed, kept []map[string]any
+	for i, route := range fields.Maps(specOf(u), "http") {
+		fault, _ := route["fault"].(map[string]any)
+		oldFault, _ := oldRoute(before, route)["fault"].(map[string]any)
+		switch {
+		case fault[kind] == nil:
+		case reflect.DeepEqual(fault[kind], oldFault[kind]):
+			kept = append(kept, route)
+		case reached[i] == never:
+			missed = append(missed, route)
+			c.state(u.GetKind()+" %s: no request of the load comes to the %s on its route %d", u.GetName(), kind, i+1)
+		default:
+			fresh = append(fresh, route)
+		}
+	}
+	if len(fresh) == 0 {
+		if len(missed) > 0 {
+			c.missed = append(c.missed, c.proveApart(kind, e.host, e.direct, ownFaults(u, kind, missed, kept), false)...)
+		}
+		return nil
+	}
+	return c.proveApart(kind, e.host, e.direct, ownFaults(u, kind, fresh, append(kept, missed...)), false)
 }
 
 func mirrorsOf(route map[string]any) (out []map[string]any) {
