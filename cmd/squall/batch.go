@@ -64,10 +64,11 @@ func (a *app) runAll(ctx context.Context, f *runFlags, names []string) error {
 	}
 	b.done = make([]finished, f.repeat*len(plans))
 	err = errors.Join(b.runPlans(ctx, plans), a.summarize(f, b.done), writeOutputs(b.done))
+	code := worstOf(b.done).code
 	if err != nil {
-		return environment(err)
+		return &codeError{worst(code, exitEnvironment), err}
 	}
-	return ended(worstOf(b.done).code)
+	return ended(code)
 }
 
 // runPlans goes through all tasks, side by side but for those whose scenario wants to be alone: they come last, one by one.

@@ -127,7 +127,7 @@ func (f *clusterFlags) cluster(images pairs, plans []*engine.Compiled) (*engine.
 	policy := f.policy()
 	var errs []error
 	for _, k := range plans {
-		if f.ttl > 0 && f.ttl < time.Duration(k.Scenario.Spec.Timeout) {
+		if f.ttl != 0 && f.ttl < time.Duration(k.Scenario.Spec.Timeout) {
 			errs = append(errs, fmt.Errorf("%s: --ttl %s is shorter than the run's timeout of %s", k.Scenario.Metadata.Name, f.ttl, time.Duration(k.Scenario.Spec.Timeout)))
 		}
 		intent, err := k.Intent(c)

@@ -19,6 +19,7 @@ const (
 	exitInconclusive = 4
 	exitHalted       = 5
 	exitRollback     = 6
+	exitSIGHUP       = 129
 	exitSIGINT       = 130
 	exitSIGTERM      = 143
 )
@@ -35,6 +36,7 @@ func exitCodes() []exitCode {
 		{exitRollback, "the rollback failed: what was there before is not back"},
 		{exitSIGINT, "interrupted by SIGINT, after the rollback"},
 		{exitSIGTERM, "interrupted by SIGTERM, after the rollback"},
+		{exitSIGHUP, "interrupted by SIGHUP, as of a terminal that was closed, after the rollback"},
 		{exitUsage, "a wrong command line or an invalid scenario: nothing was started"},
 		{exitEnvironment, "the machine, the mesh or the record failed: the verdict is ERROR, or there is none"},
 		{exitHalted, "a halt condition broke the run off: HALTED"},
@@ -120,8 +122,11 @@ func signalCode(ctx context.Context, otherwise int) int {
 	if !errors.As(context.Cause(ctx), &signal) {
 		return otherwise
 	}
-	if signal.Name == "SIGTERM" {
+	switch signal.Name {
+	case "SIGTERM":
 		return exitSIGTERM
+	case "SIGHUP":
+		return exitSIGHUP
 	}
 	return exitSIGINT
 }

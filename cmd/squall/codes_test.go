@@ -30,7 +30,8 @@ func TestWorst(t *testing.T) {
 		{[]int{143, 3}, 143},
 		{[]int{143, 130}, 130},
 		{[]int{6, 130}, 6},
-		{[]int{0, 1, 3, 4, 5, 6, 130, 143}, 6},
+		{[]int{0, 1, 3, 4, 5, 6, 129, 130, 143}, 6},
+		{[]int{129, 3}, 129},
 		{[]int{0, 77}, 77}, // what is not known is no pass
 		{[]int{6, -1}, -1},
 	}
@@ -63,6 +64,7 @@ func TestErrorCodes(t *testing.T) {
 		{"of a run", t.Context(), true, ended(5), 5},
 		{"a build that SIGINT ended", interrupted("SIGINT"), true, environment(plain), 130},
 		{"a build that SIGTERM ended", interrupted("SIGTERM"), true, environment(plain), 143},
+		{"a build that a closed terminal ended", interrupted("SIGHUP"), true, environment(plain), 129},
 		{"a failed rollback after a signal", interrupted("SIGINT"), true, ended(6), 6},
 		{"a mistake, then a signal", interrupted("SIGINT"), true, invalid(plain), 2},
 	}

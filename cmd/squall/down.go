@@ -35,12 +35,12 @@ func (a *app) downCommand() *cobra.Command {
 		Long: "End meshes of 'squall up' and wait for their end. What is left of a mesh whose process has ended is removed. A process is\n" +
 			"signalled only if it is the very one that started the mesh.",
 		RunE: func(c *cobra.Command, args []string) error {
-			meshes, err := chooseMeshes(args, all)
+			meshes, damaged, err := chooseMeshes(args, all)
 			if err != nil {
 				return invalid(err)
 			}
 			list := []downed{}
-			var errs []error
+			errs := []error{damaged}
 			for _, m := range meshes {
 				d, err := m.end(c.Context())
 				if err != nil {
@@ -49,7 +49,7 @@ func (a *app) downCommand() *cobra.Command {
 				}
 				list = append(list, d)
 			}
-			if err := errors.Join(append(errs, a.printDowned(list, len(errs) > 0, to))...); err != nil {
+			if err := errors.Join(append(errs, a.printDowned(list, errors.Join(errs...) != nil, to))...); err != nil {
 				return environment(err)
 			}
 			return nil
@@ -84,38 +84,36 @@ func (a *app) printDowned(list []downed, failed bool, to format) error {
 	return nil
 }
 
-// chooseMeshes are those named, or all, or the only one.
-func chooseMeshes(ids []string, all bool) ([]meshState, error) {
-	have, err := listMeshes()
-	if err != nil {
-		return nil, err
+// chooseMeshes are those named, or all, or the only one. What keeps others from being read does not keep these from their end; with all
+// it is damaged, to be told after that.
+func chooseMeshes(ids []string, all bool) (chosen []meshState, damaged, err error) {
+	have, unread := listMeshes()
+	switch {
+	case all && len(ids) > 0:
+		return nil, nil, errors.New("name meshes, or give --all")
+	case all:
+		return have, unread, nil
+	case len(ids) == 0 && len(have) > 1:
+		return nil, nil, fmt.Errorf("%d meshes are there: %s; name one, or give --all", len(have), meshNames(have))
+	case len(ids) == 0:
+		return have, nil, unread
 	}
-	if all && len(ids) > 0 {
-		return nil, errors.New("name meshes, or give --all")
-	}
-	if len(ids) == 0 {
-		if len(have) > 1 && !all {
-			return nil, fmt.Errorf("%d meshes are there: %s; name one, or give --all", len(have), meshNames(have))
-		}
-		return have, nil
-	}
-	var out []meshState
 	for _, id := range ids {
 		if err := checkMeshID(id); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		m, err := readMesh(id)
 		switch {
 		case errors.Is(err, fs.ErrNotExist) && len(have) == 0:
-			return nil, fmt.Errorf("no mesh %s: none is up", id)
+			return nil, nil, fmt.Errorf("no mesh %s: none is up", id)
 		case errors.Is(err, fs.ErrNotExist):
-			return nil, fmt.Errorf("no mesh %s: there is %s", id, meshNames(have))
+			return nil, nil, fmt.Errorf("no mesh %s: there is %s", id, meshNames(have))
 		case err != nil:
-			return nil, err
+			return nil, nil, err
 		}
-		out = append(out, m)
+		chosen = append(chosen, m)
 	}
-	return out, nil
+	return chosen, nil, nil
 }
 
 func meshNames(list []meshState) string {

@@ -89,22 +89,20 @@ func (a *app) falsify(ctx context.Context, f *falsifyFlags, names []string) erro
 	for i := range doubts {
 		group.Go(func() error {
 			d := &doubts[i]
-			err := d.try(ctx, config)
+			d.try(ctx, config)
 			mu.Lock()
 			defer mu.Unlock()
 			fmt.Fprintf(a.stderr, "%s: without %s in %s: %s\n", d.Scenario, d.Step, d.Stage, d.Verdict)
-			return err
+			return nil
 		})
 	}
-	if err := group.Wait(); err != nil {
-		return environment(err)
-	}
-	if err := a.printDoubts(f.output, doubts); err != nil {
-		return environment(err)
-	}
+	_ = group.Wait() // what went wrong is in the table
 	codes := make([]int, 0, len(doubts))
 	for _, d := range doubts {
 		codes = append(codes, d.code)
+	}
+	if err := a.printDoubts(f.output, doubts); err != nil {
+		return &codeError{worst(append(codes, exitEnvironment)...), err}
 	}
 	return ended(worst(codes...))
 }
@@ -133,32 +131,44 @@ func (a *app) doubts(config engine.Config, f *falsifyFlags, names []string) ([]d
 	return out, nil
 }
 
-// try runs the scenario without the step. Its folder is kept only when the run did not show what it should.
-func (d *doubt) try(ctx context.Context, config engine.Config) error {
+// try runs the scenario without the step. Its folder is kept only when the run did not show what it should. A run that could not be made, or
+// not be kept, is an error of this step alone.
+func (d *doubt) try(ctx context.Context, config engine.Config) {
 	switch cause := context.Cause(ctx); {
 	case d.Err != nil:
-		d.Verdict, d.Shown, d.Reason = "REFUSED", true, d.Err.Error()
-		return nil //nolint:nilerr // a step that cannot be left out is needed
+		d.Verdict, d.Shown, d.Reason = "REFUSED", true, d.Err.Error() // a step that cannot be left out is needed
+		return
 	case cause != nil:
 		d.Verdict, d.Reason, d.code = "NOT RUN", cause.Error(), signalCode(ctx, exitInconclusive)
-		return nil //nolint:nilerr // it is in the table
+		return
 	}
 	got, err := config.Run(ctx, d.Compiled, progress{report.Quiet{}})
 	if err != nil {
-		return fmt.Errorf("%s without %s in %s: %w", d.Scenario, d.Step, d.Stage, err)
+		d.fail(err, got)
+		return
 	}
 	r := got.Result
 	d.Verdict, d.Reason = r.Verdict.String(), r.Reason
 	switch {
 	case r.ExitCode == exitRollback || r.ExitCode == exitSIGINT || r.ExitCode == exitSIGTERM || r.Verdict == check.Error:
 		d.code = r.ExitCode
-		return nil
+		return
 	case r.Verdict == check.Pass:
 		d.code = exitFail
-		return nil
+		return
 	}
 	d.Shown = true
-	return os.RemoveAll(got.Record.Dir())
+	if err := os.RemoveAll(got.Record.Dir()); err != nil {
+		d.fail(err, got)
+	}
+}
+
+// fail notes what kept the step from being judged; got is as far as the run came, nil when it was not made.
+func (d *doubt) fail(err error, got *engine.Outcome) {
+	d.Verdict, d.Shown, d.Reason, d.code = check.Error.String(), false, err.Error(), exitEnvironment
+	if got != nil {
+		d.code = worst(got.Result.ExitCode, exitEnvironment)
+	}
 }
 
 func (a *app) printDoubts(to format, doubts []doubt) error {

@@ -102,9 +102,9 @@ func (r *linted) one(arg string) error {
 
 func yamlFiles(dir string) ([]string, error) {
 	var out []string
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(dir+string(os.PathSeparator), func(path string, d fs.DirEntry, err error) error { // a link to a folder is followed
 		if ext := filepath.Ext(path); err == nil && !d.IsDir() && (ext == ".yaml" || ext == ".yml") {
-			out = append(out, path)
+			out = append(out, filepath.Clean(path))
 		}
 		return err
 	})

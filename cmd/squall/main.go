@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -63,20 +65,25 @@ func message(err error) string {
 	return "squall: " + err.Error()
 }
 
-// signals ends the context at the first SIGINT or SIGTERM, so that a run rolls back and a mesh ends in order. The second one
-// ends the process.
+// signals ends the context at the first SIGINT, SIGTERM or SIGHUP, so that a run rolls back and a mesh ends in order. The second one
+// ends the process. A terminal or a pipe that is gone does not: what is printed there is lost, and the run goes on to its end.
 func (a *app) signals(parent context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	ch := make(chan os.Signal, 2)
-	signal.Notify(ch, os.Interrupt, syscall.SIGTERM)
+	names := map[os.Signal]string{os.Interrupt: "SIGINT", syscall.SIGTERM: "SIGTERM"}
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
+		names[syscall.SIGHUP] = "SIGHUP"
+	}
+	signal.Notify(ch, slices.Collect(maps.Keys(names))...)
+	broken := make(chan os.Signal, 1)
+	signal.Notify(broken, syscall.SIGPIPE) // else a write to a closed pipe would end the process; unlike Ignore, children do not inherit it
 	go func() {
 		var first os.Signal
 		for s := range ch {
-			name := map[os.Signal]string{os.Interrupt: "SIGINT", syscall.SIGTERM: "SIGTERM"}[s]
 			if first == nil {
 				first = s
-				fmt.Fprintf(a.stderr, "squall: %s: %s\n", name, *a.ending.Load())
-				cancel(&run.SignalError{Name: name})
+				cancel(&run.SignalError{Name: names[s]})
+				fmt.Fprintf(a.stderr, "squall: %s: %s\n", names[s], *a.ending.Load())
 				continue
 			}
 			fmt.Fprintln(a.stderr, "squall: quit before all was restored: 'squall rollback' finishes a run, 'squall down' a mesh")
@@ -85,6 +92,7 @@ func (a *app) signals(parent context.Context) (context.Context, func()) {
 	}()
 	return ctx, func() {
 		signal.Stop(ch)
+		signal.Stop(broken)
 		close(ch)
 		cancel(nil)
 	}

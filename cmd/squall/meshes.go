@@ -96,7 +96,10 @@ func (m meshState) claim() error {
 	if err != nil {
 		return fmt.Errorf("mesh %s: %w", m.ID, err)
 	}
-	return errors.Join(f.Close(), m.write())
+	if err := errors.Join(f.Close(), m.write()); err != nil {
+		return errors.Join(err, m.remove()) // a file that says nothing would stand in the way of the next
+	}
+	return nil
 }
 
 // freeMeshID removes what is left of a dead mesh of that name. One that is alive is an error.
@@ -155,7 +158,7 @@ func readMesh(id string) (meshState, error) {
 	}
 	var m meshState
 	if err := json.Unmarshal(b, &m); err != nil {
-		return meshState{}, fmt.Errorf("%s: %w", path, err)
+		return meshState{}, fmt.Errorf("%s is damaged: %w; delete it when no mesh %s is up", path, err, id)
 	}
 	if m.ID != id || filepath.Dir(m.Kubeconfig) != filepath.Join(dir, id) {
 		return meshState{}, fmt.Errorf("%s is not the file of a mesh", path)

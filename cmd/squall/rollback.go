@@ -49,6 +49,8 @@ func (a *app) rollbackCommand() *cobra.Command {
 		Example: "  squall rollback\n  squall rollback --expired --context staging",
 		RunE: func(c *cobra.Command, args []string) error {
 			switch {
+			case f.forget && (f.force || f.keep) || f.force && f.keep:
+				return invalid(errors.New("give one of --forget, --force and --keep"))
 			case f.expired && (len(args) > 0 || f.forget):
 				return invalid(errors.New("--expired is about all runs on a cluster: leave RUN and --forget out"))
 			case f.decided() != "" && len(args) == 0:
@@ -75,7 +77,6 @@ func (a *app) rollbackCommand() *cobra.Command {
 	fs.BoolVar(&f.forget, "forget", false, "give the runs up, since their cluster is gone; nothing is sent")
 	fs.BoolVar(&f.force, "force", false, "overwrite what others have changed since the run did")
 	fs.BoolVar(&f.keep, "keep", false, "let objects that others have changed since the run did be as they are, and restore the rest")
-	c.MarkFlagsMutuallyExclusive("forget", "force", "keep")
 	output(c, &f.output)
 	return c
 }

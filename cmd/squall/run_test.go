@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"testing"
 
 	"squall/internal/check"
+	"squall/internal/engine"
 	"squall/internal/proc"
 	"squall/internal/record"
 	"squall/internal/run"
@@ -128,6 +130,7 @@ type child struct {
 	cmd    *exec.Cmd
 	stdout *strings.Builder
 	stderr *bufio.Reader
+	pipe   io.Closer // of stderr
 	said   strings.Builder
 }
 
@@ -144,7 +147,7 @@ func start(t *testing.T, role string, args ...string) *child {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.stderr = bufio.NewReader(stderr)
+	c.stderr, c.pipe = bufio.NewReader(stderr), stderr
 	if err := c.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -199,7 +202,7 @@ func onlyRun(t *testing.T, reports string) *record.Run {
 // TestRunInterrupted sends a signal while the fault is live: the run rolls back, and its exit code is the signal's.
 func TestRunInterrupted(t *testing.T) {
 	atRoot(t)
-	for sig, code := range map[syscall.Signal]int{syscall.SIGINT: 130, syscall.SIGTERM: 143} {
+	for sig, code := range map[syscall.Signal]int{syscall.SIGINT: 130, syscall.SIGTERM: 143, syscall.SIGHUP: 129} {
 		dir := t.TempDir()
 		c := start(t, "squall", "run", long(t, dir), "circuit", "--reports", dir+"/reports")
 		c.await(t, "one: live on 2/2 proxies")
@@ -215,6 +218,28 @@ func TestRunInterrupted(t *testing.T) {
 		}
 		got, out, errs = squall(t, "judge", rec.Dir())
 		want(t, code, nil, got, out, errs)
+	}
+}
+
+// TestRunWhoseReaderIsGone has nobody read what a run says, as when the same Ctrl-C has ended tee: it is rolled back all the same.
+func TestRunWhoseReaderIsGone(t *testing.T) {
+	atRoot(t)
+	dir := t.TempDir()
+	c := start(t, "squall", "run", long(t, dir), "--reports", dir+"/reports")
+	c.await(t, "one: live on 2/2 proxies")
+	if err := c.pipe.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	_ = c.cmd.Wait() // its error is the exit code
+	if code := c.cmd.ProcessState.ExitCode(); code != 130 {
+		t.Errorf("exit code %d: %s", code, c.cmd.ProcessState)
+	}
+	m, err := onlyRun(t, dir+"/reports").Manifest()
+	if err != nil || !m.Rollback.Tried || m.Rollback.Objects != "ok" || m.Signal != "SIGINT" {
+		t.Errorf("rollback %+v by %q, %v", m.Rollback, m.Signal, err)
 	}
 }
 
@@ -266,6 +291,20 @@ func TestFalsify(t *testing.T) {
 	want(t, 1, []string{"FALSE GREEN blind without manifest internal-callers.yaml in impatient: PASS: ", "0 of 1 steps are needed for a PASS"}, code, out, errs)
 	code, out, errs = squall(t, "falsify", "no-such")
 	want(t, 2, []string{"no scenario"}, code, out, errs)
+}
+
+// A step whose run could not be made is an error of its own, and does not hide that what was there before is not back.
+func TestDoubtThatFails(t *testing.T) {
+	for _, c := range []struct {
+		got  *engine.Outcome
+		want int
+	}{{nil, 3}, {&engine.Outcome{Result: check.Result{ExitCode: 1}}, 3}, {&engine.Outcome{Result: check.Result{ExitCode: 6}}, 6}} {
+		d := doubt{Shown: true}
+		d.fail(errors.New("no database"), c.got)
+		if d.code != c.want || d.Shown || d.Verdict != "ERROR" || d.Reason != "no database" {
+			t.Errorf("%+v", d)
+		}
+	}
 }
 
 // TestRunKilled kills a run while its fault is live. All processes end with it; rollback says so and closes the record.

@@ -23,7 +23,7 @@ func (a *app) judgeCommand() *cobra.Command {
 				return err
 			}
 			if err := a.print(out.Data, to); err != nil {
-				return environment(err)
+				return &codeError{worst(out.Result.ExitCode, exitEnvironment), err}
 			}
 			return ended(out.Result.ExitCode)
 		},

@@ -184,6 +184,34 @@ func TestMeshFiles(t *testing.T) {
 	code, out, errs := squall(t, "down", "evil")
 	want(t, 2, []string{"is not the file of a mesh"}, code, out, errs)
 	write(t, filepath.Join(dir, "evil.json"), `{`)
-	code, out, errs = squall(t, "down", "--all")
-	want(t, 2, []string{"evil.json"}, code, out, errs)
+	code, out, errs = squall(t, "down")
+	want(t, 2, []string{"evil.json is damaged", "delete it"}, code, out, errs)
+}
+
+// A damaged file of another mesh does not keep a mesh from its end, and is told.
+func TestDownBesideADamagedFile(t *testing.T) {
+	atRoot(t)
+	state := t.TempDir()
+	t.Setenv("XDG_STATE_HOME", state)
+	for _, c := range []struct {
+		args []string
+		code int
+		says []string
+	}{
+		{[]string{"down", "old"}, 0, []string{"mesh old had ended"}},
+		{[]string{"down", "--all"}, 3, []string{"mesh old had ended", "bad.json is damaged"}},
+		{[]string{"down", "bad"}, 2, []string{"bad.json is damaged"}},
+	} {
+		write(t, filepath.Join(state, "squall", "meshes", "bad.json"), "")
+		st, err := newMeshState("old", "squall")
+		if err != nil {
+			t.Fatal(err)
+		}
+		st.Owner.Started += "0" // gone
+		if err := st.claim(); err != nil {
+			t.Fatal(err)
+		}
+		code, out, errs := squall(t, c.args...)
+		want(t, c.code, c.says, code, out, errs)
+	}
 }

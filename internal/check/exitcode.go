@@ -10,12 +10,13 @@ const (
 	exitInconclusive   = 4
 	exitHalted         = 5
 	exitRollbackFailed = 6
+	exitSIGHUP         = 129
 	exitSIGINT         = 130
 	exitSIGTERM        = 143
 )
 
 // ExitCode is the process's exit code for a judged run: 0 pass, 1 a check failed, 3 environment, 4 inconclusive, 5 halted,
-// 6 rollback failed (over all others), 130 or 143 ended by a signal. An unknown verdict is 4.
+// 6 rollback failed (over all others), 129, 130 or 143 ended by a signal. An unknown verdict is 4.
 func ExitCode(r Result, m record.Manifest) int {
 	switch {
 	case r.Rollback.Verdict == Fail || r.Rollback.Verdict == Error:
@@ -24,6 +25,8 @@ func ExitCode(r Result, m record.Manifest) int {
 		return exitSIGINT
 	case m.Signal == "SIGTERM":
 		return exitSIGTERM
+	case m.Signal == "SIGHUP":
+		return exitSIGHUP
 	}
 	switch r.Verdict {
 	case Pass:

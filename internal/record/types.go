@@ -49,7 +49,7 @@ type Manifest struct {
 	End      *time.Time        `json:"end,omitempty"`
 	// Ended says how; empty until then.
 	Ended  string `json:"ended,omitempty"`
-	Signal string `json:"signal,omitempty"` // SIGINT or SIGTERM, when interrupted
+	Signal string `json:"signal,omitempty"` // SIGINT, SIGTERM or SIGHUP, when interrupted
 	Error  string `json:"error,omitempty"`  // why the run broke off; the verdict is then ERROR
 	// Rollback is empty until the rollback was tried.
 	Rollback Rollback `json:"rollback"`

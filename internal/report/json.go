@@ -65,7 +65,7 @@ func allowNull(s *jsonschema.Schema) {
 func describe(t reflect.Type, field string) string {
 	descriptions := map[string]string{
 		"Result.Reason":      "One sentence that names what decided the verdict.",
-		"Result.ExitCode":    "0 pass, 1 a check failed, 3 environment, 4 inconclusive, 5 halted, 6 rollback failed, 130 or 143 a signal.",
+		"Result.ExitCode":    "0 pass, 1 a check failed, 3 environment, 4 inconclusive, 5 halted, 6 rollback failed, 129, 130 or 143 a signal.",
 		"Result.Seconds":     "How long the run took.",
 		"Result.Rollback":    "Whether what was there before the run is back.",
 		"Outcome.Kind":       "check, proof, rollback or halt.",

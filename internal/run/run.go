@@ -117,7 +117,7 @@ type runner struct {
 func Run(ctx context.Context, o Options) (err error) {
 	r := &runner{Options: o, base: time.Now(), man: o.Manifest}
 	if err := r.begin(); err != nil {
-		return err
+		return errors.Join(err, o.Env.Down(context.WithoutCancel(ctx))) // which has a folder already
 	}
 	defer func() {
 		err = errors.Join(err, r.events.Close())
@@ -159,13 +159,11 @@ func (r *runner) guarded(f func() error) (err error) {
 	return f()
 }
 
-// begin writes what is judged, before anything starts.
+// begin writes what is judged, before anything starts. The manifest comes when all that it is judged by is there: by it a folder is that of a
+// run.
 func (r *runner) begin() (err error) {
 	r.man.Start = r.base.UTC()
 	if err := r.Record.WriteFile(reserveFile, make([]byte, reserve)); err != nil {
-		return err
-	}
-	if err := r.Record.WriteJSON(record.ManifestFile, r.man); err != nil {
 		return err
 	}
 	if err := r.Record.WriteJSON(record.SpecFile, r.Plan.Spec); err != nil {
@@ -175,6 +173,9 @@ func (r *runner) begin() (err error) {
 		return err
 	}
 	if err := r.writeOwner(nil); err != nil {
+		return err
+	}
+	if err := r.Record.WriteJSON(record.ManifestFile, r.man); err != nil {
 		return err
 	}
 	if r.events, err = r.Record.Events(); err != nil {

@@ -30,7 +30,7 @@ func (w *whole) inLoad(f func()) {
 }
 
 func TestSignalInMidLoad(t *testing.T) {
-	for name, code := range map[string]int{"SIGINT": 130, "SIGTERM": 143} {
+	for name, code := range map[string]int{"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129} {
 		t.Run(name, func(t *testing.T) {
 			w := prepare(t, "long.yaml")
 			var at time.Time

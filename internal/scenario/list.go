@@ -24,8 +24,9 @@ type Listed struct {
 // folders named testdata are passed over; broken files are listed with their error.
 func List(dir string) ([]Listed, error) {
 	var list []Listed
-	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
-		name := entry != nil && path != dir && (strings.HasPrefix(entry.Name(), ".") || entry.Name() == "testdata")
+	root := dir + string(os.PathSeparator) // so that a link to a folder is followed
+	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		name := entry != nil && path != root && (strings.HasPrefix(entry.Name(), ".") || entry.Name() == "testdata")
 		switch {
 		case err != nil:
 			return err
@@ -34,7 +35,7 @@ func List(dir string) ([]Listed, error) {
 		case entry.IsDir() || name || !isYAML(path) || isNoScenario(path):
 			return nil
 		}
-		list = append(list, listed(path))
+		list = append(list, listed(filepath.Clean(path)))
 		return nil
 	})
 	if err != nil {

@@ -60,6 +60,13 @@ func TestList(t *testing.T) {
 	if got := strings.Join(names, " "); got != "broken circuit given-name twice twice wrong-kind wrong-version" {
 		t.Errorf("got %s", got)
 	}
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(folder(t), link); err != nil {
+		t.Fatal(err)
+	}
+	if linked, err := List(link); err != nil || len(linked) != len(list) || linked[1].File != filepath.Join(link, filepath.Base(list[1].File)) {
+		t.Errorf("by a link: %v, %v", linked, err)
+	}
 	if _, err := List("testdata/none"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a folder that is not there: %v", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -165,6 +167,9 @@ func (k *kubelet) startEnvoy(ctx context.Context, p *pod) error {
 	if err := m.awaitIstiod(ctx); err != nil {
 		return err
 	}
+	if err := portsFree(ctx, p); err != nil {
+		return err
+	}
 	envoy, err := m.procs.Start(ctx, proc.Spec{
 		Name: "envoy of " + p.object.Name, Path: m.opts.Tools.Envoy, Dir: m.opts.Dir, LogFile: m.opts.Log(p.object.Name + ".envoy"),
 		Stdout: m.log.Read(p.object.Name), Grace: 2 * time.Second,
@@ -179,6 +184,32 @@ func (k *kubelet) startEnvoy(ctx context.Context, p *pod) error {
 	}
 	p.envoy.Store(envoy)
 	return m.await(ctx, envoy, func() error { return m.listening(ctx, p) })
+}
+
+// portsFree is an error when a program of somebody else's listens on all addresses at a port that the pod's proxy is to listen at: the proxy
+// would be without that listener, and say so in its log alone.
+func portsFree(ctx context.Context, p *pod) error {
+	places := []netip.AddrPort{netip.AddrPortFrom(p.calls, adminPort)}
+	for _, port := range p.container().Ports {
+		if !p.isGateway() && port.Protocol != corev1.ProtocolUDP {
+			places = append(places, netip.AddrPortFrom(p.ip, uint16(port.ContainerPort))) //nolint:gosec // the API took it
+		}
+	}
+	var lc net.ListenConfig
+	for _, at := range places {
+		l, err := lc.Listen(ctx, "tcp4", at.String())
+		if errors.Is(err, syscall.EADDRINUSE) {
+			return fmt.Errorf("port %d is taken: another program on this machine listens at it on all addresses ('ss -ltnp sport = :%d' names it): "+
+				"end it, or give the container another port", at.Port(), at.Port())
+		}
+		if err == nil {
+			err = l.Close()
+		}
+		if err != nil && !errors.Is(err, fs.ErrPermission) { // ports below 1024 may be for others alone: then the proxy listens elsewhere
+			return fmt.Errorf("port %d: %w", at.Port(), err)
+		}
+	}
+	return nil
 }
 
 // listening is nil when the pod's proxy is ready and has a listener for each container port, a gateway's for what Gateways name.
