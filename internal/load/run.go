@@ -22,6 +22,8 @@ type Output struct {
 	Base     time.Time // what Request.Start and Load.Start count from; zero: when Run was called
 	Sink     Sink      // nil: the records are dropped, and only counted
 	Progress *Progress // nil: nobody watches
+	// Begin is told once when the load begins, by who drives it at generators that take a while to be ready; nil: nobody asks.
+	Begin func(at time.Time)
 }
 
 // Run makes the warm-up calls and then the load. It returns when all calls are finished: with a duration none is started

@@ -91,6 +91,9 @@ func (c *crew) drive(ctx context.Context, specs []load.Spec, out load.Output) ([
 		return parts, err
 	}
 	at := time.Now().Add(lead)
+	if out.Begin != nil {
+		out.Begin(at)
+	}
 	var (
 		wg    sync.WaitGroup
 		mu    sync.Mutex

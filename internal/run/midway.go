@@ -16,7 +16,8 @@ type midway struct {
 	want    int64 // requests; 0 is that the load is one of time
 	after   time.Duration
 	n       atomic.Int64
-	reached chan struct{} // closed at the want-th request
+	begun   chan time.Time // takes when the load begins, once
+	reached chan struct{}  // closed at the want-th request
 }
 
 // newMidway is nil for a phase whose changes are live before its load.
@@ -24,7 +25,7 @@ func newMidway(p *plan.Phase) *midway {
 	if p.ApplyAt == 0 {
 		return nil
 	}
-	m := &midway{reached: make(chan struct{}), after: time.Duration(p.ApplyAt * float64(p.Load.Duration))}
+	m := &midway{begun: make(chan time.Time, 1), reached: make(chan struct{}), after: time.Duration(p.ApplyAt * float64(p.Load.Duration))}
 	if p.Load.Requests > 0 {
 		m.want = max(1, int64(math.Ceil(p.ApplyAt*float64(p.Load.Requests))))
 	}
@@ -38,30 +39,44 @@ func (m *midway) count() {
 	}
 }
 
+// begin takes note of when the load begins.
+func (m *midway) begin(at time.Time) {
+	if m != nil {
+		m.begun <- at
+	}
+}
+
 // await returns when the share is done, or with an error when the load ended before.
 func (m *midway) await(loadDone <-chan struct{}) error {
 	var elapsed <-chan time.Time
-	if m.want == 0 {
-		timer := time.NewTimer(m.after)
-		defer timer.Stop()
-		elapsed = timer.C
+	begun := m.begun
+	if m.want > 0 {
+		begun = nil
 	}
-	select {
-	case <-m.reached:
-	case <-elapsed:
-	case <-loadDone:
+	for {
 		select {
-		case <-m.reached: // by the last request
-		default:
-			return errors.New("the load ended before its changes were to be made")
+		case at := <-begun:
+			timer := time.NewTimer(time.Until(at.Add(m.after)))
+			defer timer.Stop()
+			elapsed = timer.C
+			continue
+		case <-m.reached:
+		case <-elapsed:
+		case <-loadDone:
+			select {
+			case <-m.reached: // by the last request
+			default:
+				return errors.New("the load ended before its changes were to be made")
+			}
 		}
+		return nil
 	}
-	return nil
 }
 
 // change is what is made of the mesh while a load runs.
 type change struct {
 	done chan struct{} // closed when the changes are live, or failed
+	at   float64       // when that was, in seconds of the run
 	err  error         // why they are not live
 }
 
@@ -74,7 +89,10 @@ func (r *runner) applyMidway(ctx context.Context, cancel context.CancelCauseFunc
 		return c
 	}
 	go func() {
-		defer close(c.done)
+		defer func() {
+			c.at = r.since()
+			close(c.done)
+		}()
 		err := r.guarded(func() error {
 			if err := m.await(loadDone); err != nil {
 				return err
@@ -89,16 +107,6 @@ func (r *runner) applyMidway(ctx context.Context, cancel context.CancelCauseFunc
 	return c
 }
 
-// isDone says whether the changes are live, or failed.
-func (c *change) isDone() bool {
-	select {
-	case <-c.done:
-		return true
-	default:
-		return false
-	}
-}
-
 // wait returns when the changes are live, or why they are not.
 func (c *change) wait() error {
 	<-c.done
@@ -108,14 +116,14 @@ func (c *change) wait() error {
 // lateChange is why a load shows nothing of changes that were made under it.
 const lateChange = "the load ended before its changes were live"
 
-// endChange notes what the phase's actions did as its load ends, and waits for changes that are not live by then: late is then why the load
-// shows nothing of them. Until they are done their actions must not be looked at.
-func (r *runner) endChange(ctx context.Context, p *plan.Phase, c *change) (late string, err error) {
-	if !c.isDone() {
-		late = lateChange
-	}
+// endChange waits for the phase's changes, and notes what its actions did. The load ended then, in seconds of the run: late is why it shows
+// nothing of changes that were live only after that.
+func (r *runner) endChange(ctx context.Context, p *plan.Phase, c *change, ended float64) (late string, err error) {
 	if err := c.wait(); err != nil {
-		return late, err
+		return "", err
+	}
+	if c.at > ended {
+		late = lateChange
 	}
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), gatherWithin, fmt.Errorf("not within %s", gatherWithin))
 	defer cancel()

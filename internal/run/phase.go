@@ -154,10 +154,10 @@ func (r *runner) load(ctx context.Context, p *plan.Phase, run driver, requests *
 	}()
 	changed := r.applyMidway(ctx, cancel, p, sink.midway, watch.Done())
 	at := r.since()
-	got, err := run(ctx, load.Output{Sink: sink, Progress: progress})
+	got, err := run(ctx, load.Output{Sink: sink, Progress: progress, Begin: sink.midway.begin})
 	took := r.since() - at
 	stop()
-	late, unended := r.endChange(ctx, p, changed)
+	late, unended := r.endChange(ctx, p, changed, got.Start+got.Seconds)
 	err = errors.Join(err, <-watched, unended, requests.Close())
 	if got.URL == "" {
 		return nil, err // it was refused

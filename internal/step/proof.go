@@ -99,7 +99,7 @@ func (c *compiler) proofAt(evidence string, h Host, subset string, direct bool) 
 		return []Proof{{c.step.String(), e.text, fill.Replace(e.elsewhere)}}
 	}
 	expr := e.direct
-	if more, ok := onlyHere()[evidence]; ok && !c.hasKindElsewhere(evidence) {
+	if more, ok := onlyHere()[evidence]; ok && !c.hasKindElsewhere(evidence) && !c.isElsewhere(evidence, h) {
 		expr += more
 	}
 	return []Proof{{c.step.String(), e.text, fill.Replace(expr)}}

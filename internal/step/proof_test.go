@@ -170,6 +170,29 @@ func TestStepsAreProvenApart(t *testing.T) {
 // What an earlier stage or a fixture has in force stands in for nothing either, until a step replaces it.
 func TestStepsAreProvenApartFromWhatWasThere(t *testing.T) {
 	s, objects := read(t, "testdata/good/further.yaml")
+	const here = `elsewhere("fault\\.delays_injected") == 0`
+	for _, c := range []struct {
+		name, target string
+		was, step    scenario.Step
+		only         bool // the proof asks that no other proxy delays
+	}{
+		{"nothing", "httpbin", timeoutOf("reviews", nil), delayOf("httpbin", nil), true},
+		{"further on", "httpbin", delayOf("reviews", nil), delayOf("httpbin", nil), false},
+		{"another kind further on", "httpbin", abortOf("reviews", 500, nil), delayOf("httpbin", nil), true},
+	} {
+		got := proofsAfter(t, s, objects, c.target, c.was, c.step)
+		if len(got) != 1 || got[0].Expr == "" || strings.Contains(got[0].Expr, here) != c.only {
+			t.Errorf("%s: got %+v", c.name, got)
+		}
+	}
+	off := func(fault map[string]any) scenario.Step {
+		return scenario.Step{Kind: "manifest", Spec: &scenario.Manifest{Object: scenario.Object{
+			"apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": map[string]any{"name": "httpbin"},
+			"spec": map[string]any{"hosts": []any{"httpbin"}, "http": []any{map[string]any{
+				"fault": map[string]any{"delay": fault}, "route": []any{map[string]any{"destination": map[string]any{"host": "httpbin"}}},
+			}}},
+		}}}
+	}
 	for _, c := range []struct {
 		name      string
 		was, step scenario.Step
@@ -179,6 +202,9 @@ func TestStepsAreProvenApartFromWhatWasThere(t *testing.T) {
 		{"another host", delayOf("httpbin", nil), delayOf("reviews", nil), false},
 		{"another kind", abortOf("reviews", 500, uri("/a")), delayOf("reviews", nil), true},
 		{"replaced", delayOf("reviews", nil), delayOf("reviews", nil), true},
+		{"switched off", off(map[string]any{"percentage": map[string]any{"value": int64(0)}, "fixedDelay": "1s"}), delayOf("reviews", nil), true},
+		{"switched off, in short", off(map[string]any{"percentage": map[string]any{}, "fixedDelay": "1s"}), delayOf("reviews", nil), true},
+		{"of a few", off(map[string]any{"percentage": map[string]any{"value": 0.5}, "fixedDelay": "1s"}), delayOf("reviews", nil), false},
 		{"by a manifest", delayOf("reviews", uri("/a")), scenario.Step{Kind: "manifest", Spec: &scenario.Manifest{Object: scenario.Object{
 			"apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": map[string]any{"name": "httpbin"},
 			"spec": map[string]any{"hosts": []any{"httpbin"}, "http": []any{map[string]any{
@@ -187,24 +213,31 @@ func TestStepsAreProvenApartFromWhatWasThere(t *testing.T) {
 			}}},
 		}}}, false},
 	} {
-		opts := options(s, "details")
-		before, err := Compile(NewSet(objects), []scenario.Step{c.was}, opts)
-		if err != nil {
-			t.Fatal(err)
-		}
-		set := NewSet(objects)
-		for _, change := range before.Changes {
-			set.put(change.After)
-		}
-		opts.Marker = "squall-1a2b-s2"
-		got, err := Compile(set, []scenario.Step{c.step}, opts)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(got.Proofs) != 1 || (got.Proofs[0].Expr != "") != c.isProven {
-			t.Errorf("%s: got %+v", c.name, got.Proofs)
+		got := proofsAfter(t, s, objects, "details", c.was, c.step)
+		if len(got) != 1 || (got[0].Expr != "") != c.isProven {
+			t.Errorf("%s: got %+v", c.name, got)
 		}
 	}
+}
+
+// proofsAfter are those of a step in the stage after that of another.
+func proofsAfter(t *testing.T, s *scenario.Scenario, objects []*unstructured.Unstructured, target string, was, step scenario.Step) []Proof {
+	t.Helper()
+	opts := options(s, target)
+	before, err := Compile(NewSet(objects), []scenario.Step{was}, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := NewSet(objects)
+	for _, change := range before.Changes {
+		set.put(change.After)
+	}
+	opts.Marker = "squall-1a2b-s2"
+	got, err := Compile(set, []scenario.Step{step}, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got.Proofs
 }
 
 // An HTTPRoute has timeouts by rule.

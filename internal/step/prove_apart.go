@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -155,16 +156,46 @@ func (c *compiler) others(evidence string, h Host, direct bool, own owns) (out [
 	return out
 }
 
-// gives says whether the route has what the evidence is of.
+// gives says whether the route has what the evidence is of, and may show it: what is switched off does not.
 func gives(route map[string]any, evidence string) bool {
 	fault, _ := route["fault"].(map[string]any)
 	switch evidence {
 	case "delay", "abort":
-		return fault[evidence] != nil
+		of, _ := fault[evidence].(map[string]any)
+		return of != nil && !isOff(of)
 	case "timeout":
-		return route["timeout"] != nil
+		d, err := time.ParseDuration(str(route, "timeout"))
+		return route["timeout"] != nil && (err != nil || d != 0)
 	}
-	return route["retries"] != nil
+	policy, _ := route["retries"].(map[string]any)
+	return policy != nil && (evidence == "noRetries" || !isZero(policy["attempts"]))
+}
+
+// isOff says whether a fault is for no requests. Without a percentage it is for all.
+func isOff(fault map[string]any) bool {
+	if share, ok := fault["percentage"].(map[string]any); ok {
+		return share["value"] == nil || isZero(share["value"])
+	}
+	return isZero(fault["percent"])
+}
+
+// isZero says whether a number is there and is 0.
+func isZero(v any) bool {
+	switch n := v.(type) {
+	case int:
+		return n == 0
+	case int64:
+		return n == 0
+	case float64:
+		return n == 0
+	}
+	return false
+}
+
+// isElsewhere says whether faults of the kind are in force for other hosts than the load's own, so that other proxies may count some.
+func (c *compiler) isElsewhere(evidence string, h Host) bool {
+	isFault := evidence == "delay" || evidence == "abort"
+	return isFault && len(c.others(evidence, h, false, func(key, map[string]any) bool { return false })) > 0
 }
 
 // isSeenWith says whether what the service's routes give may show in the counters that prove the same for the host: those of the load

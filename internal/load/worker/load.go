@@ -52,11 +52,16 @@ func (c *Client) Run(ctx context.Context, start Start, s load.Spec, out load.Out
 		}
 	})
 	defer stop()
+	shift := start.At.Sub(out.Base).Seconds()
+	f := &follower{out: out, shift: shift, last: shift, cut: cut, requests: record.NewRequestReader()}
 	resp, err := c.send(link, http.MethodPost, "/load", body)
-	if err != nil {
+	var refused *refusedError
+	switch {
+	case errors.As(err, &refused):
 		return record.Load{}, c.lost(err)
+	case err != nil: // it may have begun: a worker says nothing before its first call
+		return c.result(ctx, f, nil, err, s)
 	}
-	f := &follower{out: out, shift: start.At.Sub(out.Base).Seconds(), cut: cut, requests: record.NewRequestReader()}
 	end, err := f.follow(resp.Body)
 	if err != nil {
 		end = nil
@@ -124,7 +129,6 @@ type message struct {
 func (f *follower) follow(r io.Reader) (*endLine, error) {
 	silence := time.AfterFunc(silentAfter, func() { f.cut(fmt.Errorf("it gave no sign of life for %s", silentAfter)) })
 	defer silence.Stop()
-	f.last = f.shift
 	in := bufio.NewReaderSize(r, maxLine)
 	for {
 		b, err := in.ReadSlice('\n')

@@ -340,6 +340,22 @@ func TestAWorkerThatEnds(t *testing.T) {
 	}
 }
 
+// A worker that is lost before it has said anything of its load is lost as any other: of the load it is known that it was ordered.
+func TestAWorkerThatIsLostAtOnce(t *testing.T) {
+	addr, cmd := process(t, program(t))
+	c := clientOf(t, "squall-load-1", addr)
+	at := soon(t, c)
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // it was killed
+	l, err := c.Run(t.Context(), at, load.Spec{URL: "http://127.0.0.1:9/", Connections: 2, Requests: 100}, load.Output{})
+	var lost *LostError
+	if !errors.As(err, &lost) || l.URL == "" || l.Asked != 100 || l.Count != 0 || !strings.Contains(l.Interrupted, "worker squall-load-1 was lost") {
+		t.Errorf("%+v, %v", l, err)
+	}
+}
+
 // A client that is gone takes its load with it.
 func TestAClientThatIsGone(t *testing.T) {
 	s := NewServer(0)
