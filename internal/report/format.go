@@ -78,10 +78,27 @@ func formatIn(v float64, m check.Measure, limit string) string {
 	case m.Unit == "MiB" || m.Unit == "cores":
 		return formatNumber(v) + " " + m.Unit
 	case m.Unit == "" && (isRatio(m) || strings.Contains(limit, "%")):
-		return formatNumber(roundTo(v*100, 4)) + " %"
+		return neverRound(formatNumber(roundTo(v*100, 4)), v*100) + " %"
 	default:
 		return formatNumber(v)
 	}
+}
+
+// neverRound gives a percentage that is written as 0 or 100 as many digits as it takes to tell it from them, when it is neither: beside
+// a limit of all or none the difference decides.
+func neverRound(text string, percent float64) string {
+	for digits := 4; digits <= 17; digits++ {
+		shown, err := strconv.ParseFloat(text, 64)
+		if err != nil || shown == percent || shown != 0 && math.Abs(shown) != 100 {
+			return text
+		}
+		short, err := strconv.ParseFloat(strconv.FormatFloat(percent, 'g', digits, 64), 64)
+		if err != nil {
+			return text
+		}
+		text = strconv.FormatFloat(short, 'f', -1, 64)
+	}
+	return text
 }
 
 func isRatio(m check.Measure) bool {
@@ -113,7 +130,7 @@ func measureMethod(m check.Measure) string {
 	if c <= 1 {
 		c *= 100
 	}
-	return strings.TrimSpace(formatNumber(c) + " % " + m.Method)
+	return strings.TrimSpace(neverRound(formatNumber(c), c) + " % " + m.Method)
 }
 
 func answerName(code int, err string) string {

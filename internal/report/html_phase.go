@@ -131,8 +131,9 @@ func rowViews(p PhaseData, classes []string) []rowView {
 		if i >= 0 && !r.Rest {
 			v.Class = classes[i]
 		}
-		v.Percent = roundTo(100*float64(r.Count)/float64(p.Count), 2)
-		v.Share = fmt.Sprintf("%.1f %%", v.Percent)
+		percent := float64(r.Count) / float64(p.Count) * 100
+		v.Percent = roundTo(percent, 2)
+		v.Share = neverRound(fmt.Sprintf("%.1f", percent), percent) + " %"
 		out = append(out, v)
 	}
 	return out

@@ -35,6 +35,15 @@ func TestFormat(t *testing.T) {
 		{measureValue(check.Measure{Expr: `delta(access(a, code == 200).ratio)`, Value: ptr(0.25)}, "> 0.4"), "25 %"},
 		{measureValue(check.Measure{Expr: "memory(httpbin)", Unit: "MiB", Value: ptr(64.25)}, "< 1GiB"), "64.25 MiB"},
 		{measureValue(check.Measure{Expr: "rate()", Unit: "1/s", Value: ptr(99.999)}, "> 90"), "100/s"},
+		{measureValue(check.Measure{Expr: "ratio(code == 200)", Value: ptr(39999.0 / 40000)}, ">= 1"), "99.997 %"},
+		{measureValue(check.Measure{Expr: "ratio(code == 503)", Value: ptr(1e-9)}, "<= 0"), "0.0000001 %"},
+		{measureValue(check.Measure{Expr: "delta(ratio(code == 503))", Value: ptr(-0.999999)}, "< 0"), "-99.9999 %"},
+		{measureValue(check.Measure{Expr: "ratio(code == 200)", Value: ptr(math.Nextafter(1, 0))}, ">= 1"), "99.99999999999999 %"},
+		{measureValue(check.Measure{Expr: "ratio(code == 200)", Value: ptr(1)}, ">= 1"), "100 %"},
+		{measureValue(check.Measure{Expr: "ratio(code == 503)", Value: ptr(0)}, "<= 0"), "0 %"},
+		{measureValue(check.Measure{Expr: "ratio(code == 503)", Value: ptr(0.0000123456)}, "> 0"), "0.0012 %"},
+		{measureInterval(check.Measure{Expr: "ratio(code == 200)", Lo: ptr(0.99986), Hi: ptr(0.9999999)}, ""), "[99.99 %, 99.99999 %]"},
+		{measureMethod(check.Measure{Lo: ptr(1), Hi: ptr(2), Confidence: 0.99999, Method: "wilson"}), "99.999 % wilson"},
 		{measureInterval(check.Measure{Lo: ptr(1), Hi: ptr(1)}, ""), ""},
 		{measureMethod(check.Measure{Lo: ptr(1), Hi: ptr(2), Confidence: 0.99, Method: "wilson"}), "99 % wilson"},
 		{measureMethod(check.Measure{Lo: ptr(1), Hi: ptr(2), Confidence: 95, Method: "wilson"}), "95 % wilson"},
@@ -45,6 +54,18 @@ func TestFormat(t *testing.T) {
 		if c.got != c.want {
 			t.Errorf("got %q, want %q", c.got, c.want)
 		}
+	}
+}
+
+// TestShareOfRows holds that a rare answer's row does not say none, nor that beside it all.
+func TestShareOfRows(t *testing.T) {
+	p := PhaseData{Count: 40000, Rows: []Row{{Code: 200, Count: 39999}, {Code: 503, Count: 1}}}
+	var have []string
+	for _, v := range rowViews(p, nil) {
+		have = append(have, v.Share)
+	}
+	if want := []string{"99.997 %", "0.0025 %"}; !reflect.DeepEqual(have, want) {
+		t.Errorf("shares %q, want %q", have, want)
 	}
 }
 
