@@ -117,6 +117,14 @@ func TestObjects(t *testing.T) {
 		"a mirror to no subset and a host without one": {[]string{
 			virtual("a", `{hosts: [httpbin], http: [{mirror: {host: httpbin, subset: v2}, `+toHTTPBin+`}, {match: [{uri: {exact: /x}}], route: [{destination: {host: nobody}}]}]}`),
 		}, []string{"missing-subset spec.http[0].mirror", "unreachable-route spec.http[1]", "unknown-host spec.http[1].route[0]"}},
+		"hosts of a gateway and the mesh": {[]string{
+			object("Gateway", "g", `{selector: {istio: ingressgateway}, servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ["*"]}]}`),
+			virtual("a", `{hosts: [httpbin, shop.example.com], gateways: [g, mesh], http: [{route: [{destination: {host: httpbin, port: {number: 8000}}}]}]}`),
+		}, nil},
+		"a destination of a gateway and the mesh": {[]string{
+			object("Gateway", "g", `{selector: {istio: ingressgateway}, servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ["*"]}]}`),
+			virtual("a", `{hosts: [shop.example.com], gateways: [g, mesh], http: [{route: [{destination: {host: nobody}}]}]}`),
+		}, []string{"unknown-host spec.http[0].route[0]"}},
 		"the same match twice": {[]string{
 			virtual("a", `{hosts: [httpbin], http: [{match: [{uri: {prefix: /x}}], `+toHTTPBin+`}, {match: [{uri: {prefix: /x}}], `+toHTTPBin+`}, {`+toHTTPBin+`}]}`),
 		}, []string{"unreachable-route spec.http[1]"}},

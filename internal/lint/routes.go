@@ -147,8 +147,8 @@ func unknownHost(l *linter) {
 		return
 	}
 	for _, v := range l.model.VirtualServices {
-		if !slices.Contains(v.Gateways, rules.MeshGateway) {
-			continue
+		if slices.ContainsFunc(v.Gateways, func(g string) bool { return g != rules.MeshGateway }) {
+			continue // a gateway routes requests for hosts that no service has
 		}
 		for i, h := range v.Hosts {
 			if !strings.HasPrefix(h, "*") && l.model.Service(h, v.Ref.Object.GetNamespace()) == nil {
