@@ -1,6 +1,7 @@
 package lint
 
 import (
+	"fmt"
 	"slices"
 
 	v1 "istio.io/api/networking/v1"
@@ -64,30 +65,81 @@ func ejectsNothing(l *linter) {
 	}
 }
 
+// policy is what a DestinationRule says for its host or for a subset, and the pods that are meant.
+type policy struct {
+	ref  rules.Ref
+	spec *v1.TrafficPolicy
+	pods []*rules.Workload
+}
+
+// policies are those of the host and of each subset, as they are written: what a subset takes over from its host is not in its own.
+func policies(d *rules.DestinationRule, s *rules.Service) []policy {
+	out := []policy{{d.Ref.At(".trafficPolicy"), d.Spec.GetTrafficPolicy(), s.Workloads}}
+	for i, sub := range d.Spec.GetSubsets() {
+		others := func(w *rules.Workload) bool { return !fits(w.Labels, sub.GetLabels()) }
+		out = append(out, policy{d.Ref.At(".subsets[%d].trafficPolicy", i), sub.GetTrafficPolicy(), slices.DeleteFunc(slices.Clone(s.Workloads), others)})
+	}
+	return out
+}
+
 func mtlsConflict(l *linter) {
 	if !l.knowsServices() {
 		return
 	}
 	for _, d := range l.model.DestinationRules {
-		mode := d.Spec.GetTrafficPolicy().GetTls()
 		s := l.model.Service(d.Host, d.Ref.Object.GetNamespace())
-		if mode == nil || s == nil {
+		if s == nil {
 			continue
 		}
-		for _, w := range s.Workloads {
-			takes, from := l.model.PeerMode(w, 0)
-			plain := mode.GetMode() == v1.ClientTLSSettings_DISABLE || mode.GetMode() == v1.ClientTLSSettings_SIMPLE
-			switch {
-			case plain && takes == rules.Strict:
-				l.report(d.Ref.At(".trafficPolicy.tls"), "leave tls out: Istio chooses what both speak", "callers speak %s, and the pods of %s take mutual TLS alone, by %s", mode.GetMode(), s.Name, from)
-			case mode.GetMode() == v1.ClientTLSSettings_ISTIO_MUTUAL && takes == rules.Disabled:
-				l.report(d.Ref.At(".trafficPolicy.tls"), "leave tls out: Istio chooses what both speak", "callers speak mutual TLS, and the pods of %s take none, by %s", s.Name, from)
-			default:
-				continue
+		for _, p := range policies(d, s) {
+			told := map[string]bool{}
+			for _, port := range s.Ports {
+				tls, ref := p.tls(port)
+				if what := l.refusal(tls, p.pods, port); what != "" && !told[ref.Path] {
+					told[ref.Path] = true
+					l.report(ref, "leave tls out: Istio chooses what both speak", "callers speak %s, and port %d of %s %s", tls.GetMode(), port.Number, s.Name, what)
+				}
 			}
-			break
 		}
 	}
+}
+
+// tls is what callers of a port speak by the policy: settings of the port take the place of all others, also where they have no tls.
+func (p policy) tls(port rules.Port) (*v1.ClientTLSSettings, rules.Ref) {
+	for i, own := range p.spec.GetPortLevelSettings() {
+		if int(own.GetPort().GetNumber()) == port.Number {
+			return own.GetTls(), p.ref.At(".portLevelSettings[%d].tls", i)
+		}
+	}
+	return p.spec.GetTls(), p.ref.At(".tls")
+}
+
+// refusal is why a port of one of the pods does not take what callers speak, or "".
+func (l *linter) refusal(tls *v1.ClientTLSSettings, pods []*rules.Workload, port rules.Port) string {
+	for _, w := range pods {
+		if port.Target == 0 && l.hasPortModes(w) {
+			continue // which of the pod's ports it is, is not known
+		}
+		takes, from := l.model.PeerMode(w, port.Target)
+		switch mode := tls.GetMode(); {
+		case tls == nil:
+		case takes == rules.Strict && (mode == v1.ClientTLSSettings_DISABLE || mode == v1.ClientTLSSettings_SIMPLE):
+			return fmt.Sprintf("takes mutual TLS alone, by %s", from)
+		case takes == rules.Disabled && mode == v1.ClientTLSSettings_ISTIO_MUTUAL && from.IsZero():
+			return fmt.Sprintf("takes none: the pods of %s have no proxy", w.Name)
+		case takes == rules.Disabled && mode == v1.ClientTLSSettings_ISTIO_MUTUAL:
+			return fmt.Sprintf("takes none, by %s", from)
+		}
+	}
+	return ""
+}
+
+// hasPortModes says whether a PeerAuthentication has other modes for some of the workload's ports.
+func (l *linter) hasPortModes(w *rules.Workload) bool {
+	return slices.ContainsFunc(l.model.Peers, func(p *rules.PeerAuthentication) bool {
+		labels := p.Spec.GetSelector().GetMatchLabels()
+		return len(p.Spec.GetPortLevelMtls()) > 0 && len(labels) > 0 && p.Ref.Object.GetNamespace() == w.Namespace && fits(w.Labels, labels)
+	})
 }
 
 // notHTTP is about services none of whose ports is or may be HTTP: what else a service has besides is not the rules' business.

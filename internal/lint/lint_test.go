@@ -98,6 +98,40 @@ func TestObjects(t *testing.T) {
 			object("PeerAuthentication", "a", `{mtls: {mode: PERMISSIVE}}`),
 			destination("a", `{host: httpbin, trafficPolicy: {tls: {mode: DISABLE}}}`),
 		}, nil},
+		"plain callers of a port that takes no mutual TLS": {[]string{
+			object("PeerAuthentication", "a", `{selector: {matchLabels: {app: httpbin}}, mtls: {mode: STRICT}, portLevelMtls: {8080: {mode: DISABLE}}}`),
+			destination("a", `{host: httpbin, trafficPolicy: {tls: {mode: DISABLE}}}`),
+		}, nil},
+		"plain callers of a port that takes mutual TLS alone": {[]string{
+			object("PeerAuthentication", "a", `{selector: {matchLabels: {app: httpbin}}, mtls: {mode: PERMISSIVE}, portLevelMtls: {8080: {mode: STRICT}}}`),
+			destination("a", `{host: httpbin, trafficPolicy: {tls: {mode: DISABLE}}}`),
+		}, []string{"mtls-conflict spec.trafficPolicy.tls"}},
+		"callers of mutual TLS for a port that takes none": {[]string{
+			object("PeerAuthentication", "a", `{selector: {matchLabels: {app: httpbin}}, portLevelMtls: {8080: {mode: DISABLE}}}`),
+			destination("a", `{host: httpbin, trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}}`),
+		}, []string{"mtls-conflict spec.trafficPolicy.tls"}},
+		"plain callers, but not of the port": {[]string{
+			object("PeerAuthentication", "a", `{mtls: {mode: STRICT}}`),
+			destination("a", `{host: httpbin, trafficPolicy: {tls: {mode: DISABLE}, portLevelSettings: [{port: {number: 8000}, tls: {mode: ISTIO_MUTUAL}}]}}`),
+		}, nil},
+		"plain callers of the port alone": {[]string{
+			object("PeerAuthentication", "a", `{mtls: {mode: STRICT}}`),
+			destination("a", `{host: httpbin, trafficPolicy: {portLevelSettings: [{port: {number: 8000}, tls: {mode: DISABLE}}]}}`),
+		}, []string{"mtls-conflict spec.trafficPolicy.portLevelSettings[0].tls"}},
+		"plain callers of a subset": {[]string{
+			object("PeerAuthentication", "a", `{mtls: {mode: STRICT}}`),
+			destination("a", `{host: httpbin, subsets: [{name: v1, labels: {version: v1}, trafficPolicy: {tls: {mode: DISABLE}}}]}`),
+		}, []string{"mtls-conflict spec.subsets[0].trafficPolicy.tls"}},
+		"a port by its name, that may take either": {[]string{
+			fmt.Sprintf(tcp, `{name: http, port: 80, targetPort: web}`),
+			object("PeerAuthentication", "a", `{selector: {matchLabels: {app: httpbin}}, mtls: {mode: STRICT}, portLevelMtls: {8080: {mode: DISABLE}}}`),
+			destination("a", `{host: plain, trafficPolicy: {tls: {mode: DISABLE}}}`),
+		}, nil},
+		"a port by its name, that takes what all do": {[]string{
+			fmt.Sprintf(tcp, `{name: http, port: 80, targetPort: web}`),
+			object("PeerAuthentication", "a", `{selector: {matchLabels: {app: httpbin}}, mtls: {mode: STRICT}}`),
+			destination("a", `{host: plain, trafficPolicy: {tls: {mode: DISABLE}}}`),
+		}, []string{"mtls-conflict spec.trafficPolicy.tls"}},
 		"a TCP port beside an HTTP port": {[]string{
 			fmt.Sprintf(tcp, `{name: http, port: 80}, {name: tcp-metrics, port: 9000}`),
 			virtual("plain", `{hosts: [plain], http: [{timeout: 1s, route: [{destination: {host: plain, port: {number: 80}}}]}]}`),
