@@ -144,6 +144,10 @@ func TestObjects(t *testing.T) {
 			virtual("ratings", `{hosts: [ratings], http: [{fault: {abort: {percentage: {value: 50}, httpStatus: 503}}, route: [{destination: {host: ratings}}]}]}`),
 			virtual("reviews", `{hosts: [reviews], http: [{retries: {attempts: 3, retryOn: connect-failure}, route: [{destination: {host: reviews}}]}]}`),
 		}, nil},
+		"retries of what always fails": {[]string{
+			virtual("ratings", `{hosts: [ratings], http: [{fault: {abort: {percentage: {value: 100}, httpStatus: 503}}, route: [{destination: {host: ratings}}]}]}`),
+			virtual("reviews", `{hosts: [reviews], http: [{retries: {attempts: 3, retryOn: 5xx}, route: [{destination: {host: reviews}}]}]}`),
+		}, nil},
 		"Istio's own retries of gRPC": {[]string{
 			virtual("ratings", `{hosts: [ratings], http: [{fault: {abort: {percentage: {value: 50}, grpcStatus: UNAVAILABLE}}, route: [{destination: {host: ratings}}]}]}`),
 			virtual("reviews", `{hosts: [reviews], http: [{timeout: 9s, route: [{destination: {host: reviews}}]}]}`),
@@ -233,7 +237,7 @@ func TestFewFaults(t *testing.T) {
 		percent  float64
 		requests int64
 		few      bool
-	}{{1, 100, true}, {1, 999, true}, {1, 1000, false}, {100, 10, false}, {100, 9, true}, {5, 0, false}} {
+	}{{1, 100, true}, {1, 999, true}, {1, 1000, false}, {100, 10, false}, {100, 9, false}, {99, 9, true}, {5, 0, false}} {
 		f, few := lint.FewFaults(scenario.Pos{}, tc.percent, tc.requests)
 		if few != tc.few || few && f.ID != lint.SmallSample {
 			t.Errorf("%g %% of %d: %t, %s", tc.percent, tc.requests, few, f)

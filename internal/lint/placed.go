@@ -57,10 +57,11 @@ func Lucky(pos scenario.Pos, stmt *check.Expr, p check.Prediction, requests int6
 	return f, true
 }
 
-// FewFaults is the finding that a fault of so many percent is expected to meet very few of the load's requests; ok is false when it is not.
+// FewFaults is the finding that a fault of so many percent is expected to meet very few of the load's requests; ok is false when it is not,
+// and when the fault meets all of them, which is no matter of luck.
 func FewFaults(pos scenario.Pos, percent float64, requests int64) (p Placed, ok bool) {
 	expected := percent / percentOfAll * float64(requests)
-	if requests == 0 || expected >= fewFaults {
+	if requests == 0 || percent >= percentOfAll || expected >= fewFaults {
 		return p, false
 	}
 	return Placed{pos, Finding{

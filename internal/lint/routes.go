@@ -173,11 +173,11 @@ func unknownHost(l *linter) {
 }
 
 // retriesDilute finds an abort for one host beside retries, of a route to another, that repeat what the abort answers. Istio's own
-// retries count: they repeat gRPC's UNAVAILABLE and CANCELLED.
+// retries count: they repeat gRPC's UNAVAILABLE and CANCELLED. An abort of all requests is left out: each try fails as the first did.
 func retriesDilute(l *linter) {
 	for _, w := range l.ways() {
 		for _, r := range w.routes {
-			if r.Abort == nil || r.Abort.Share == 0 {
+			if r.Abort == nil || r.Abort.Share == 0 || r.Abort.Share >= 1 {
 				continue
 			}
 			if above := l.repeating(r); above != nil {
