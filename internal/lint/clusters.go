@@ -47,21 +47,26 @@ func ejectsNothing(l *linter) {
 	}
 	for _, d := range l.model.DestinationRules {
 		s := l.model.Service(d.Host, d.Ref.Object.GetNamespace())
-		o := d.Spec.GetTrafficPolicy().GetOutlierDetection()
-		if s == nil || s.Unknown != "" || o == nil {
+		if s == nil || s.Unknown != "" {
 			continue
 		}
-		percent := int(o.GetMaxEjectionPercent())
-		ref := d.Ref.At(".trafficPolicy.outlierDetection")
-		said := "maxEjectionPercent is 10 unless it is set"
-		if percent == 0 {
-			percent = 10
-		} else {
-			said = "maxEjectionPercent is set"
+		for _, p := range policies(d, s) {
+			l.ejection(p.ref, p.spec.GetOutlierDetection(), rules.Pods(p.pods))
+			for i, port := range p.spec.GetPortLevelSettings() {
+				l.ejection(p.ref.At(".portLevelSettings[%d]", i), port.GetOutlierDetection(), rules.Pods(p.pods))
+			}
 		}
-		if pods := rules.Pods(s.Workloads); pods > 0 && pods*percent < 100 {
-			l.report(ref, "set maxEjectionPercent so that one pod is within it", "%s, and of %d pods that is none: nothing is ejected", said, pods)
-		}
+	}
+}
+
+// ejection reports an outlier detection of the settings at ref that may not eject one of so many pods.
+func (l *linter) ejection(ref rules.Ref, o *v1.OutlierDetection, pods int) {
+	percent, said := int(o.GetMaxEjectionPercent()), "maxEjectionPercent is set"
+	if percent == 0 {
+		percent, said = 10, "maxEjectionPercent is 10 unless it is set"
+	}
+	if o != nil && pods > 0 && pods*percent < 100 {
+		l.report(ref.At(".outlierDetection"), "set maxEjectionPercent so that one pod is within it", "%s, and of %d pods that is none: nothing is ejected", said, pods)
 	}
 }
 

@@ -67,6 +67,22 @@ func TestObjects(t *testing.T) {
 		"all of one pod": {[]string{
 			destination("a", `{host: httpbin, trafficPolicy: {outlierDetection: {consecutive5xxErrors: 3, maxEjectionPercent: 100}}}`),
 		}, nil},
+		"a subset ejects nothing": {[]string{
+			destination("a", `{host: reviews, subsets: [{name: v1, labels: {version: v1}, trafficPolicy: {outlierDetection: {consecutive5xxErrors: 3}}}]}`),
+		}, []string{"ejects-nothing spec.subsets[0].trafficPolicy.outlierDetection"}},
+		"one pod of a subset, though of all pods it is one": {[]string{
+			destination("a", `{host: reviews, trafficPolicy: {outlierDetection: {maxEjectionPercent: 50}},
+  subsets: [{name: v1, labels: {version: v1}, trafficPolicy: {outlierDetection: {maxEjectionPercent: 50}}}]}`),
+		}, []string{"ejects-nothing spec.subsets[0].trafficPolicy.outlierDetection"}},
+		"a port ejects nothing": {[]string{
+			destination("a", `{host: httpbin, trafficPolicy: {portLevelSettings: [{port: {number: 8000}, outlierDetection: {consecutive5xxErrors: 3}}]}}`),
+		}, []string{"ejects-nothing spec.trafficPolicy.portLevelSettings[0].outlierDetection"}},
+		"a port of a subset ejects nothing": {[]string{
+			destination("a", `{host: httpbin, subsets: [{name: v1, labels: {version: v1}, trafficPolicy: {portLevelSettings: [{port: {number: 8000}, outlierDetection: {}}]}}]}`),
+		}, []string{"ejects-nothing spec.subsets[0].trafficPolicy.portLevelSettings[0].outlierDetection"}},
+		"a subset without pods has none to eject": {[]string{
+			destination("a", `{host: httpbin, subsets: [{name: v7, labels: {version: v7}, trafficPolicy: {outlierDetection: {consecutive5xxErrors: 3}}}]}`),
+		}, nil},
 		"an abort beside retries": {[]string{
 			virtual("a", `{hosts: [httpbin], http: [{fault: {abort: {percentage: {value: 5}, httpStatus: 503}}, retries: {attempts: 2, retryOn: 5xx}, `+toHTTPBin+`}]}`),
 		}, []string{"fault-beside-timeout spec.http[0].fault.abort"}},
