@@ -214,6 +214,35 @@ func TestObjects(t *testing.T) {
 	}
 }
 
+// TestTokenNotRequired has policies beside a RequestAuthentication: which of them ask for a token.
+func TestTokenNotRequired(t *testing.T) {
+	const tokens = `{selector: {matchLabels: {app: httpbin}}, jwtRules: [{issuer: x, jwksUri: "https://x/keys"}]}`
+	for policy, want := range map[string]bool{
+		`{action: AUDIT, rules: [{from: [{source: {requestPrincipals: ["*"]}}]}]}`:                                     true,
+		`{action: CUSTOM, provider: {name: x}, rules: [{to: [{operation: {paths: [/admin]}}]}]}`:                       true,
+		`{action: DENY, rules: [{to: [{operation: {paths: [/admin]}}]}]}`:                                              true,
+		`{action: DENY, rules: [{from: [{source: {requestPrincipals: [x/bob]}}]}]}`:                                    true,
+		`{action: DENY, rules: [{when: [{key: "request.auth.claims[group]", values: [guests]}]}]}`:                     true,
+		`{rules: [{to: [{operation: {methods: [GET]}}]}]}`:                                                             true,
+		`{rules: [{from: [{source: {notRequestPrincipals: [x/bob]}}]}]}`:                                               true,
+		`{rules: [{from: [{source: {requestPrincipals: ["*"]}}, {source: {namespaces: [default]}}]}]}`:                 false,
+		`{rules: [{from: [{source: {requestPrincipals: ["*"]}}]}]}`:                                                    false,
+		`{rules: [{from: [{source: {requestPrincipals: ["*"]}}]}, {to: [{operation: {paths: [/health]}}]}]}`:           false,
+		`{rules: [{when: [{key: request.auth.principal, values: ["*"]}]}]}`:                                            false,
+		`{rules: [{when: [{key: "request.auth.claims[group]", values: [staff]}], to: [{operation: {paths: [/a]}}]}]}`:  false,
+		`{action: DENY, rules: [{from: [{source: {notRequestPrincipals: ["*"]}}], to: [{operation: {paths: [/a]}}]}]}`: false,
+		`{action: DENY, rules: [{when: [{key: request.auth.audiences, notValues: [shop]}]}]}`:                          false,
+		`{action: DENY, rules: [{}]}`: false, // lets nothing through
+		`{}`:                          false, // nor does this
+	} {
+		all := append(around(t), objects(t, object("RequestAuthentication", "a", tokens)+"\n---\n"+object("AuthorizationPolicy", "a", policy))...)
+		found, _ := lint.Objects(all)
+		if have := len(found) == 1 && found[0].ID == "jwt-not-required"; have != want || len(found) > 1 {
+			t.Errorf("%s: found %v, want it %t", policy, found, want)
+		}
+	}
+}
+
 // TestWithoutServices asks nothing of manifests that only a whole mesh can answer.
 func TestWithoutServices(t *testing.T) {
 	found, _ := lint.Objects(objects(t, virtual("a", `{hosts: [nobody], http: [{route: [{destination: {host: nobody, subset: v7}}]}]}`)+
