@@ -11,7 +11,7 @@ import (
 
 // A port that another program has on all addresses of the machine is named, before the proxy goes without it.
 func TestPortsFree(t *testing.T) {
-	taken, err := net.Listen("tcp4", "0.0.0.0:0") //nolint:noctx,gosec // as the other program does
+	taken, err := net.Listen("tcp4", "0.0.0.0:0") //nolint:gosec // as the other program does
 	if err != nil {
 		t.Fatal(err)
 	}
