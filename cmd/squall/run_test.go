@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -202,6 +203,9 @@ func onlyRun(t *testing.T, reports string) *record.Run {
 // TestRunInterrupted sends a signal while the fault is live: the run rolls back, and its exit code is the signal's.
 func TestRunInterrupted(t *testing.T) {
 	atRoot(t)
+	caught := make(chan os.Signal, 1)
+	signal.Notify(caught, syscall.SIGHUP) // so that the children do not inherit that it is ignored, when this is run by nohup
+	t.Cleanup(func() { signal.Stop(caught) })
 	for sig, code := range map[syscall.Signal]int{syscall.SIGINT: 130, syscall.SIGTERM: 143, syscall.SIGHUP: 129} {
 		dir := t.TempDir()
 		c := start(t, "squall", "run", long(t, dir), "circuit", "--reports", dir+"/reports")
