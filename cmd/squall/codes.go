@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"squall/internal/check"
 	"squall/internal/run"
 )
 
@@ -122,11 +123,11 @@ func signalCode(ctx context.Context, otherwise int) int {
 	if !errors.As(context.Cause(ctx), &signal) {
 		return otherwise
 	}
-	switch signal.Name {
-	case "SIGTERM":
-		return exitSIGTERM
-	case "SIGHUP":
-		return exitSIGHUP
+	if code, ok := check.SignalCode(signal.Name); ok {
+		return code
 	}
-	return exitSIGINT
+	return otherwise
 }
+
+// bySignal says whether an exit code is that of something that a signal ended.
+func bySignal(code int) bool { return code == exitSIGHUP || code == exitSIGINT || code == exitSIGTERM }

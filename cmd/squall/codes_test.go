@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"squall/internal/check"
 	"squall/internal/record"
 	"squall/internal/run"
 )
@@ -38,6 +39,21 @@ func TestWorst(t *testing.T) {
 	for _, tt := range tests {
 		if got := worst(tt.codes...); got != tt.want {
 			t.Errorf("worst of %v: %d, want %d", tt.codes, got, tt.want)
+		}
+	}
+}
+
+// What a signal ended shows nothing, whichever it was: each that a run is judged by is one of the command line's.
+func TestCodesOfSignals(t *testing.T) {
+	for _, name := range []string{"SIGHUP", "SIGINT", "SIGTERM"} {
+		code, ok := check.SignalCode(name)
+		if !ok || !bySignal(code) || worst(code) != code || worst(code, exitEnvironment) != code {
+			t.Errorf("%s: %d", name, code)
+		}
+	}
+	for _, code := range []int{exitPass, exitFail, exitUsage, exitEnvironment, exitInconclusive, exitHalted, exitRollback} {
+		if bySignal(code) {
+			t.Errorf("%d", code)
 		}
 	}
 }

@@ -150,7 +150,7 @@ func (d *doubt) try(ctx context.Context, config engine.Config) {
 	r := got.Result
 	d.Verdict, d.Reason = r.Verdict.String(), r.Reason
 	switch {
-	case r.ExitCode == exitRollback || r.ExitCode == exitSIGINT || r.ExitCode == exitSIGTERM || r.Verdict == check.Error:
+	case r.ExitCode == exitRollback || bySignal(r.ExitCode) || r.Verdict == check.Error:
 		d.code = r.ExitCode
 		return
 	case r.Verdict == check.Pass:

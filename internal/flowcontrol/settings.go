@@ -64,27 +64,26 @@ func (c *Client) Apply(ctx context.Context, change Change) error {
 // Holds reports whether the settings are what a change, or the undo of one, makes them; the error names each that is not, as a
 // *DifferenceError.
 func (c *Client) Holds(ctx context.Context, change Change) error {
+	_, err := c.compared(ctx, change)
+	return err
+}
+
+// compared is what Holds reports, with the settings as they are; these are empty when they are not known.
+func (c *Client) compared(ctx context.Context, change Change) (now Change, err error) {
 	if err := change.check(); err != nil {
-		return err
+		return Change{}, err
 	}
-	now, err := c.settings(ctx)
-	if err != nil {
-		return err
+	if now, err = c.settings(ctx); err != nil {
+		return Change{}, err
 	}
-	return errors.Join(differences("persistent", change.Persistent, now.Persistent), differences("transient", change.Transient, now.Transient))
+	return now, errors.Join(differences("persistent", change.Persistent, now.Persistent), differences("transient", change.Transient, now.Transient))
 }
 
 // InForce is Holds for a change that was made, and has to have its effect: a persistent setting has none below a transient one with another
 // value, and that is an error too.
 func (c *Client) InForce(ctx context.Context, made Change) error {
-	if err := made.check(); err != nil {
-		return err
-	}
-	now, err := c.settings(ctx)
-	if err != nil {
-		return err
-	}
-	return errors.Join(differences("persistent", made.Persistent, now.Persistent), differences("transient", made.Transient, now.Transient), hidden(made, now))
+	now, err := c.compared(ctx, made)
+	return errors.Join(err, hidden(made, now))
 }
 
 // hidden are the persistent settings of a change that a transient one wins over, which is none of the change.

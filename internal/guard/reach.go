@@ -13,7 +13,7 @@ import (
 func Touches(u *unstructured.Unstructured, why string) []Touch {
 	ref := mesh.RefOf(u)
 	first := Touch{Namespace: ref.Namespace, Object: ref, Why: why}
-	if ref.Kind == "Namespace" && ref.APIVersion == "v1" {
+	if ref.IsNamespace() {
 		first.Namespace = ref.Name
 	}
 	out := []Touch{first}

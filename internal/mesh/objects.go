@@ -72,6 +72,9 @@ func RefOf(u *unstructured.Unstructured) Ref {
 	return Ref{APIVersion: u.GetAPIVersion(), Kind: u.GetKind(), Namespace: u.GetNamespace(), Name: u.GetName()}
 }
 
+// IsNamespace reports whether it is a namespace.
+func (r Ref) IsNamespace() bool { return r.Kind == "Namespace" && r.APIVersion == "v1" }
+
 func (r Ref) String() string {
 	if r.Namespace == "" {
 		return r.Kind + " " + r.Name
@@ -340,11 +343,6 @@ func number(v any) any {
 		}
 	}
 	return v
-}
-
-// IsNamespace reports whether the object is a namespace.
-func IsNamespace(u *unstructured.Unstructured) bool {
-	return u.GetKind() == "Namespace" && u.GetAPIVersion() == "v1"
 }
 
 // Namespace is a namespace with sidecar injection on.

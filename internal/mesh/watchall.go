@@ -26,7 +26,7 @@ func (o *Objects) WatchAll(ctx context.Context, to Watched) error {
 		if !ok || p.Status.PodIP == "" || p.Spec.HostNetwork {
 			return
 		}
-		if p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed {
+		if Ended(p) {
 			return // it keeps its IP in its status, though the network may have given it to another one
 		}
 		list, err := services.Lister().Services(p.Namespace).List(labels.Everything())

@@ -70,7 +70,7 @@ func Deploy(ctx context.Context, env mesh.Env, p *plan.Plan, with With) (*mesh.O
 
 // prepare is what is deployed in namespaces: the fixtures, and on a cluster that is shared before them what makes proxies readable.
 func prepare(env mesh.Env, p *plan.Plan) ([]*unstructured.Unstructured, error) {
-	fixtures := slices.DeleteFunc(slices.Clone(p.Fixtures), mesh.IsNamespace)
+	fixtures := slices.DeleteFunc(slices.Clone(p.Fixtures), func(u *unstructured.Unstructured) bool { return mesh.RefOf(u).IsNamespace() })
 	shared, ok := env.(mesh.Shared)
 	if !ok {
 		return fixtures, nil

@@ -123,7 +123,7 @@ func (m *mirror) remove(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-func isNamespace(e Entry) bool { return e.Ref.Kind == "Namespace" && e.Ref.APIVersion == "v1" }
+func isNamespace(e Entry) bool { return e.Ref.IsNamespace() }
 
 // pack is an entry as one member of a gzip file.
 func pack(e Entry) ([]byte, error) {

@@ -20,7 +20,7 @@ func namespaces(p *plan.Plan) []namespace {
 	var out []namespace
 	given := map[string]bool{}
 	for _, o := range p.Fixtures {
-		if mesh.IsNamespace(o) {
+		if mesh.RefOf(o).IsNamespace() {
 			given[o.GetName()] = true
 			out = append(out, namespace{o.DeepCopy(), true})
 		}

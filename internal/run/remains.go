@@ -80,7 +80,7 @@ func (r *Remains) Undo(ctx context.Context, o *mesh.Objects) (done []string, err
 	for _, u := range r.objects {
 		ref := mesh.RefOf(u)
 		switch {
-		case isNamespace(Entry{Ref: ref}) && mesh.MadeBySquall(u):
+		case ref.IsNamespace() && mesh.MadeBySquall(u):
 			namespaces = append(namespaces, ref)
 		case covered[identify(ref)]:
 		case !mesh.MadeBySquall(u):

@@ -61,7 +61,7 @@ func (f *follower) gone(ctx context.Context) (bool, error) {
 	case err != nil:
 		return false, fmt.Errorf("pod %s: %w", f.key, err)
 	}
-	return p.DeletionTimestamp != nil || p.Status.Phase == corev1.PodFailed || p.Status.Phase == corev1.PodSucceeded, nil
+	return p.DeletionTimestamp != nil || mesh.Ended(p), nil
 }
 
 func (f *follower) once(ctx context.Context) error {

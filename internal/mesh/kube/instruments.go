@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
@@ -48,12 +47,12 @@ func (m *Mesh) label(u *unstructured.Unstructured) {
 		labels = map[string]string{}
 	}
 	labels[mesh.ManagedByLabel] = mesh.FieldManager
-	labels[mesh.RunIDLabel] = strings.Trim(m.opts.RunID[max(0, len(m.opts.RunID)-63):], "-_.")
+	labels[mesh.RunIDLabel] = m.Stamp().Label()
 	u.SetLabels(labels)
 }
 
 // Keeps says whether an object stays for the next run: namespaces on kind's cluster, which is Squall's own.
-func (m *Mesh) Keeps(r mesh.Ref) bool { return m.opts.Name == kindName && r.Kind == "Namespace" }
+func (m *Mesh) Keeps(r mesh.Ref) bool { return m.opts.Name == kindName && r.IsNamespace() }
 
 // accessLog is an access logger to standard output.
 func (m *Mesh) accessLog() map[string]any {

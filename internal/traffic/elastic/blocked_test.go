@@ -72,6 +72,22 @@ func TestOneBlockedIndex(t *testing.T) {
 	}
 }
 
+// spooling is a store that has two files of 100 records in its spool, whose folder is returned, as the server fails until it is told not to.
+func spooling(t *testing.T, f *fails) (s *Store, dir string) {
+	t.Helper()
+	cfg := config(t)
+	cfg.Spool = filepath.Join(t.TempDir(), "spool")
+	cfg.URLs = []string{f.serve(t)}
+	s = opened(t, cfg)
+	f.status.Store(503)
+	f.times.Store(-1)
+	must(t, s.Put(t.Context(), traffictest.Some(100, time.Minute, 1)))
+	until(t, s, func(a store.Account) bool { return a.Spooled >= 100 })
+	must(t, s.Put(t.Context(), traffictest.Some(100, time.Minute, 2)))
+	until(t, s, func(a store.Account) bool { return a.Spooled >= 200 })
+	return s, cfg.Spool
+}
+
 // newest is the newest file of a spool.
 func newest(t *testing.T, dir string) string {
 	t.Helper()
@@ -85,18 +101,9 @@ func newest(t *testing.T, dir string) string {
 
 // A file of the spool that cannot be read for now, as with too many files open, is read again: its records are not damaged.
 func TestSpoolUnreadable(t *testing.T) {
-	cfg := config(t)
-	cfg.Spool = filepath.Join(t.TempDir(), "spool")
 	var f fails
-	cfg.URLs = []string{f.serve(t)}
-	s := opened(t, cfg)
-	f.status.Store(503)
-	f.times.Store(-1)
-	must(t, s.Put(t.Context(), traffictest.Some(100, time.Minute, 1)))
-	until(t, s, func(a store.Account) bool { return a.Spooled >= 100 })
-	must(t, s.Put(t.Context(), traffictest.Some(100, time.Minute, 2)))
-	until(t, s, func(a store.Account) bool { return a.Spooled >= 200 })
-	path := newest(t, cfg.Spool)
+	s, dir := spooling(t, &f)
+	path := newest(t, dir)
 	must(t, errors.Join(os.Link(path, path+".aside"), os.Symlink(".", path+".link"), os.Rename(path+".link", path))) // a folder, from one moment to the next
 	f.times.Store(0)
 	until(t, s, func(a store.Account) bool {
@@ -122,18 +129,9 @@ func TestSpoolDamaged(t *testing.T) {
 		"all of it": os.Remove,
 	} {
 		t.Run(name, func(t *testing.T) {
-			cfg := config(t)
-			cfg.Spool = filepath.Join(t.TempDir(), "spool")
 			var f fails
-			cfg.URLs = []string{f.serve(t)}
-			s := opened(t, cfg)
-			f.status.Store(503)
-			f.times.Store(-1)
-			must(t, s.Put(t.Context(), traffictest.Some(100, time.Minute, 1)))
-			until(t, s, func(a store.Account) bool { return a.Spooled >= 100 })
-			must(t, s.Put(t.Context(), traffictest.Some(100, time.Minute, 2)))
-			until(t, s, func(a store.Account) bool { return a.Spooled >= 200 })
-			must(t, damage(newest(t, cfg.Spool)))
+			s, dir := spooling(t, &f)
+			must(t, damage(newest(t, dir)))
 			f.times.Store(0)
 			must(t, s.Flush(t.Context()))
 			a := s.Account()
